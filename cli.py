@@ -1,0 +1,115 @@
+"""The command line: parse, call, report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.commands.bench import bench
+from pipeline.commands.cache import cache
+from pipeline.commands.doctor import doctor
+from pipeline.commands.invert import invert
+from pipeline.commands.models import models
+from pipeline.commands.options import (
+    PATH,
+    check_output,
+    deliver,
+    inversion_options,
+    motion_options,
+    prepare,
+    running_options,
+    smooth_option,
+)
+from pipeline.commands.pose import pose
+from pipeline.commands.terminal import TerminalReporter
+from pipeline.commands.train import train
+from reanimate import __version__
+from reanimate.errors import ReanimateError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="reanimate")
+def root() -> None:
+    """Make a still portrait move like the person in a video."""
+
+
+@root.command()
+@click.argument("source", type=PATH)
+@click.argument("target", type=PATH)
+@click.option("-o", "--output", type=PATH, default=None, help="The video to write. [default: TARGET_SOURCE.mp4]")
+@inversion_options
+@motion_options
+@smooth_option
+@running_options
+def run(
+    source: Path, target: Path, output: Path | None, until: str | None, force: tuple[str, ...], **flags: Any
+) -> None:
+    """Make TARGET (a picture or a video) move like the person in SOURCE (a video).
+
+    Example: reanimate run clip.mp4 portrait.jpg -o out.mp4
+    """
+    from pipeline.graph import run_graph
+    from pipeline.runner import execute, plan
+    from pipeline.stages.encode import VIDEO
+
+    output = output or Path(f"{target.stem}_{source.stem}.mp4")
+    check_output(output)
+    setup = prepare(**flags)
+    goal = run_graph(source, target, setup.model, setup.chosen)
+    idle = all(step.status == "cached" and not step.forced for step in plan([goal], setup.store, force, until))
+    made = execute([goal], setup.store, TerminalReporter(), setup.device, force, until)
+    if idle:
+        click.echo("nothing to do: every stage is in the cache", err=True)
+    if until is not None:
+        click.echo("\n".join(str(folder) for folder in made.values()))
+        return
+    deliver(made[goal.label] / VIDEO, output)
+    click.echo(output)
+
+
+@root.command()
+@click.argument("source", type=PATH)
+@click.argument("target", type=PATH)
+@inversion_options
+@motion_options
+@smooth_option
+@running_options
+def plan(source: Path, target: Path, until: str | None, force: tuple[str, ...], **flags: Any) -> None:
+    """Say what `run` would do with SOURCE and TARGET, and why: frames, passes, time and disk. Runs nothing.
+
+    Example: reanimate plan clip.mp4 portrait.jpg --gain 1.2
+    """
+    from pipeline.commands.plan import describe
+    from pipeline.graph import run_graph
+    from pipeline.runner import plan as make_plan
+
+    setup = prepare(**flags)
+    goal = run_graph(source, target, setup.model, setup.chosen)
+    steps = make_plan([goal], setup.store, force, until)
+    click.echo(describe(steps, {"source": source, "target": target}, setup))
+
+
+for command in (pose, invert, bench, models, train, cache, doctor):
+    root.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; the exit code is 0 done, 1 a bad file or value, 2 wrong usage, 130 interrupted."""
+    try:
+        sys.exit(root(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; run the same command again to go on", err=True)
+        sys.exit(130)
+    except ReanimateError as error:
+        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

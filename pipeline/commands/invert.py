@@ -1,0 +1,79 @@
+"""Pictures to latent codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.commands.options import PATH, inversion_options, prepare
+from reanimate.errors import MediaError, ReanimateError
+
+
+@click.command()
+@click.argument("images", metavar="IMAGE...", type=PATH, nargs=-1, required=True)
+@click.option("-o", "--output", type=PATH, required=True, help="Folder for NAME.npz, NAME.crop.png, NAME.recon.png.")
+@inversion_options
+@click.option("--space", type=click.Choice(["z", "w", "w+"]), default=None, help="Where the code lives. [default: w+]")
+@click.option("--init", type=click.Choice(["zeros", "mean", "encoder"]), default=None, help="Where it starts.")
+@click.option("--loss", type=click.Choice(["multiscale", "vgg16"]), default=None, help="What is minimised.")
+@click.option("--norm", type=int, default=None, help="1 or 2: the p of |a - b|^p. [default: 1]")
+@click.option("--steps", type=int, default=None, help="Passes of the generator at most.")
+@click.option("--lr", type=float, default=None, help="Adam's step size, in units of W's RMS.")
+@click.option("--no-align", is_flag=True, help="The pictures are crops already.")
+def invert(images: tuple[Path, ...], output: Path, no_align: bool, steps: int | None, **flags: Any) -> None:
+    """Find the latent code of the face in each IMAGE.
+
+    NAME.npz holds ws [L, D] and loss. Example: reanimate invert ann.jpg -o codes
+    """
+    from reanimate.checkpoints.bundle import load_bundle
+    from reanimate.inversion.invert import Inverter
+    from reanimate.inversion.losses import make_loss
+
+    names = [path.stem for path in images]
+    if len(set(names)) < len(names):
+        raise click.UsageError("two pictures share a name; invert them into different folders")
+    inversion = {name: flags.pop(name) for name in ("space", "init", "loss", "norm", "lr")}
+    setup = prepare(**flags, invert={**inversion, "first_steps": steps})
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MediaError(output, f"cannot write ({(error.strerror or str(error)).lower()})") from error
+    params = setup.chosen["invert"]
+    bundle = load_bundle(str(setup.model.folder), setup.device)
+    loss = make_loss(params.loss, params.norm, device=setup.device)
+    inverter = Inverter(bundle.generator, bundle.encoder, loss, params)
+    failed = 0
+    for path in images:
+        try:
+            click.echo(_invert_one(inverter, path, output, align=not no_align))
+        except ReanimateError as error:  # the other pictures are not to blame
+            failed += 1
+            click.echo(f"error: {error}", err=True)
+    if failed:
+        raise ReanimateError(f"{failed} of {len(images)} pictures could not be inverted")
+
+
+def _invert_one(inverter: Any, path: Path, folder: Path, *, align: bool) -> str:
+    import numpy as np
+
+    from reanimate.faces.still import aligned_crop, square_crop
+    from reanimate.images import read_image, to_pictures, to_tensor, write_image
+
+    generator = inverter.generator
+    picture, resolution = read_image(path), generator.resolution
+    crop = aligned_crop(picture, resolution, path) if align else square_crop(picture, resolution, path)
+    device = generator.w_avg.device
+    with click.progressbar(
+        length=inverter.params.first_steps, label=path.name, file=click.get_text_stream("stderr")
+    ) as bar:
+        solution = inverter.first(to_tensor(crop[None]).to(device), lambda: bar.update(1))
+    write_image(folder / f"{path.stem}.crop.png", crop)
+    write_image(folder / f"{path.stem}.recon.png", to_pictures(generator.synthesis(solution.ws))[0], synthetic=True)
+    codes = folder / f"{path.stem}.npz"
+    try:
+        np.savez(codes, ws=solution.ws[0].cpu().numpy(), loss=np.float32(solution.loss[0]))
+    except OSError as error:
+        raise MediaError(codes, f"cannot write ({(error.strerror or str(error)).lower()})") from error
+    return f"{codes}  loss {float(solution.loss[0]):.4f} after {solution.passes} passes"

@@ -1,0 +1,177 @@
+"""Options that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from reanimate.errors import ConfigError, MediaError
+
+if TYPE_CHECKING:
+    from pipeline.graph import Model
+    from pipeline.store import Store
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+PATH = click.Path(path_type=Path)
+
+_MODEL = (
+    click.option("--model", default="faces", show_default=True, help="Embedded model by name, or a bundle's folder."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+)
+_INVERSION = (
+    *_MODEL,
+    click.option(
+        "--preset",
+        type=click.Choice(["fast", "best", "paper"]),
+        default="fast",
+        show_default=True,
+        help="How much work an inversion is: few passes a frame, many, or the paper's 1000 from zeros.",
+    ),
+    click.option("--on-missing-face", type=click.Choice(["error", "interpolate", "ignore"]), default=None,
+                 help="What a frame without a face means. [default: interpolate]"),
+    click.option("--config", "config_file", type=PATH, default=None, help="TOML file with a table per stage."),
+    click.option("--set", "sets", multiple=True, metavar="STAGE.KEY=VALUE", help="One setting; may be repeated."),
+    click.option("--cache-dir", type=PATH, default=None, help="Where finished stages are kept."),
+)  # fmt: skip
+_MOTION = (
+    click.option("--gain", type=float, default=None, help="How much of the motion is applied. [default: 1.0]"),
+    click.option("--layers", default=None, metavar="A-B", help="Layers that move, such as 0-5 or 0,2,4. [default: all]"),
+    click.option("--amplitude", type=click.Choice(["source", "model"]), default="source", show_default=True,
+                 help="Move as far as the source does, or as far as is typical for the model."),
+    click.option("--size", type=int, default=None, help="Side of the video, px. [default: the model's resolution]"),
+)  # fmt: skip
+_RUNNING = (
+    click.option("--until", default=None, metavar="STAGE", help="Stop after this stage."),
+    click.option("--force", multiple=True, metavar="STAGE", help="Run this stage again; may be repeated."),
+)
+
+
+def _decorate(options: tuple[Callable[[Command], Command], ...]) -> Callable[[Command], Command]:
+    return lambda command: functools.reduce(lambda done, option: option(done), reversed(options), command)
+
+
+model_options = _decorate(_MODEL)
+inversion_options = _decorate(_INVERSION)
+motion_options = _decorate(_MOTION)
+running_options = _decorate(_RUNNING)
+smooth_option = click.option("--smooth", type=float, default=None, help="Seconds of moving average. [default: 0.12]")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A model, the settings that follow from flags and files, a cache and a device."""
+
+    model: Model
+    chosen: dict[str, Any]
+    store: Store
+    device: str
+
+
+def prepare(**flags: Any) -> Setup:
+    """What the shared options of a command stand for; options a command lacks are left at their defaults.
+
+    Raises:
+        ConfigError, MediaError, ModelError: a value is wrong, or a file is.
+    """
+    from pipeline.graph import open_model, settings
+    from pipeline.store import Store
+
+    model = open_model(flags["model"])
+    overrides = {
+        "align": {"on_missing_face": flags.get("on_missing_face")},
+        "smooth": {"seconds": flags.get("smooth")},
+        "apply": {"gain": flags.get("gain"), "layers": parse_layers(flags.get("layers"))},
+        "encode": {"size": flags.get("size")},
+        "invert": flags.get("invert") or {},
+    }
+    chosen = settings(
+        model,
+        flags.get("preset", "fast"),
+        file=flags.get("config_file"),
+        sets=tuple(flags.get("sets") or ()),
+        amplitude=flags.get("amplitude") or "source",
+        flags=overrides,
+    )
+    return Setup(model, chosen, Store(cache_dir(flags.get("cache_dir"))), pick_device(flags["device"]))
+
+
+def cache_dir(given: Path | None) -> Path:
+    """The cache: as given, $REANIMATE_CACHE, or the user's cache folder."""
+    if given is not None:
+        return given
+    if os.environ.get("REANIMATE_CACHE"):
+        return Path(os.environ["REANIMATE_CACHE"])
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "reanimate"
+
+
+def pick_device(name: str) -> str:
+    """A torch device that exists; `auto` is the GPU if there is one.
+
+    Raises:
+        ConfigError: torch does not know it, or it is not there.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts where CUDA is not compiled in
+        raise ConfigError("device", f"{name!r} is not at hand; use auto or cpu") from error
+    return str(device)
+
+
+def parse_layers(text: str | None) -> tuple[int, ...] | None:
+    """`0-3,7` as (0, 1, 2, 3, 7).
+
+    Raises:
+        ConfigError: not such a list.
+    """
+    if text is None:
+        return None
+    layers: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdigit() or not (last or first).isdigit() or int(last or first) > 999:
+            raise ConfigError("layers", f"{text!r} is not a list of layers such as 0-3,7")
+        layers += range(int(first), int(last or first) + 1)
+    return tuple(dict.fromkeys(layers))
+
+
+def check_output(path: Path) -> None:
+    """Return quietly if a file can be written at `path`, before hours are spent on what goes there.
+
+    Raises:
+        MediaError: it cannot.
+    """
+    if path.is_dir():
+        raise MediaError(path, "cannot write (is a folder)")
+    if not path.parent.is_dir():
+        raise MediaError(path, "cannot write (no such folder)")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise MediaError(path, "cannot write (permission denied)")
+
+
+def deliver(made: Path, path: Path) -> None:
+    """Copy a finished file out of the cache, all or nothing.
+
+    Raises:
+        MediaError: it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        shutil.copyfile(made, partial)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise MediaError(path, f"cannot write ({(error.strerror or str(error)).lower()})") from error

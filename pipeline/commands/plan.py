@@ -1,0 +1,71 @@
+"""What a run would cost, in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.commands.options import Setup
+from pipeline.runner import Step
+from pipeline.stages.clip import open_clip
+
+# seconds per frame on two cores, where nothing better is known; inversion is timed
+_PER_FRAME = {"track": 0.03, "align": 0.005, "synthesize": 0.02, "encode": 0.002}
+
+
+def describe(steps: Sequence[Step], clips: Mapping[str, Path], setup: Setup) -> str:
+    """A table of steps with reasons, then totals. `clips` are the files by role."""
+    frames = {role: open_clip(path)[0].num_frames for role, path in clips.items()}
+    frames |= {"apply": frames["source"], "synthesize": frames["source"], "encode": frames["source"]}
+    invert = setup.chosen["invert"]
+    per_pass = _seconds_per_pass(setup) if any(s.node.stage.name == "invert" and _runs(s) for s in steps) else 0.0
+    lines, seconds, disk = [], 0.0, 0
+    for step in steps:
+        label, name = step.node.label, step.node.stage.name
+        count = frames.get(label.partition("/")[0], frames["source"])
+        lines.append(f"{'run' if _runs(step) else 'cached':>7}  {label:<18} {'; '.join(step.reasons)}")
+        if not _runs(step):
+            continue
+        passes = invert.first_steps + (count - 1) * (invert.steps if invert.warm_start else invert.first_steps)
+        seconds += passes * per_pass if name == "invert" else _PER_FRAME.get(name, 0.0) * count
+        disk += _bytes_per_frame(name, setup) * count
+        if name == "invert":
+            lines[-1] += f" ({count} frames, at most {passes} passes)"
+    if not any(_runs(step) for step in steps):
+        return "\n".join([*lines, "nothing to do: every stage is in the cache"])
+    total = f"{frames['source']} frames; at most about {_words(seconds)} and {disk / 2**20:.1f} MiB of cache"
+    return "\n".join([*lines, f"{total}, on {setup.device}"])
+
+
+def _runs(step: Step) -> bool:
+    return step.status != "cached" or step.forced
+
+
+def _seconds_per_pass(setup: Setup) -> float:
+    """Measured: a few passes of the model, the loss aside."""
+    import torch
+
+    from reanimate.checkpoints.bundle import load_bundle
+
+    generator = load_bundle(str(setup.model.folder), setup.device).generator
+    ws = torch.zeros(1, generator.num_ws, generator.w_dim, device=setup.device, requires_grad=True)
+    took = []
+    for _ in range(4):
+        started = time.perf_counter()
+        generator.synthesis(ws).square().mean().backward()  # type: ignore[no-untyped-call]
+        if setup.device != "cpu":
+            torch.cuda.synchronize()
+        took.append(time.perf_counter() - started)
+    return min(took)
+
+
+def _bytes_per_frame(stage: str, setup: Setup) -> int:
+    config = setup.model.card.config
+    picture = 3 * int(config["resolution"]) ** 2
+    codes = 4 * int(config["w_dim"]) * 2 * (int(config["resolution"]).bit_length() - 2)
+    return {"align": picture, "synthesize": picture, "track": 600}.get(stage, 0 if stage == "encode" else codes)
+
+
+def _words(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,43 @@
+"""The performance on another identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.artefacts import load_deltas, load_identity, save_latents
+from pipeline.stage import Job, Stage
+from reanimate.errors import ConfigError
+from reanimate.motion import apply
+from reanimate.types import Latents
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyParams:
+    """How much of the performance is applied, and where."""
+
+    gain: float = 1.0
+    layers: tuple[int, ...] | None = None
+    """0-based indices of the codes that move; None moves all."""
+    scale: float | None = None
+    """W+ units per unit of pose; None is the clip's own RMS."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run."""
+        if not abs(self.gain) <= 100:
+            raise ConfigError("gain", f"{self.gain} is not from -100 to 100")
+
+
+def run(job: Job) -> None:
+    """Identity and PoseDeltas to Latents."""
+    params, deltas = job.params, load_deltas(job.inputs["pose"])
+    identity = load_identity(job.inputs["identity"])
+    num_ws = identity.ws.shape[0]
+    if params.layers is not None and not all(0 <= layer < num_ws for layer in params.layers):
+        raise ConfigError("layers", f"{list(params.layers)} is not within 0 to {num_ws - 1}, the model's layers")
+    ws = apply(identity, deltas, params.gain, params.scale, params.layers)
+    save_latents(job.folder, Latents(ws, np.full(len(ws), np.nan, np.float32), deltas.frame_rate))
+
+
+STAGE = Stage("apply", 1, ("identity", "pose"), ApplyParams, run)

@@ -1,0 +1,1 @@
+"""From pictures of the world to aligned faces, and back."""

@@ -1,0 +1,1 @@
+"""Generators, one file per family, in plain PyTorch."""

@@ -1,0 +1,119 @@
+"""Perceptual networks: pictures to lists of feature maps. None of their weights are part of this package."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from reanimate.errors import MediaError, WeightsUnavailable
+
+_SQUEEZENET_MEAN = (122.679, 116.669, 104.006)  # RGB, 0 to 255
+_FIRE_AFTER_POOL = (2, 4, 6)  # fire modules that a max-pool precedes
+_SQUEEZENET_TAPS = (3, 5, 6, 7, 8, 9)
+
+_VGG_LAYERS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512)  # 0 is a max-pool
+_VGG_TAPS = (2, 4, 7, 10, 13)  # conv1_2, conv2_2, conv3_3, conv4_3, conv5_3, counted in convolutions
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class SqueezeNetFeatures(nn.Module):
+    """SqueezeNet 1.1 trained on ImageNet, from an npz of its weights: features after conv1 and fire 3, 5, 6, 7, 8, 9.
+
+    Source: Iandola et al. 2016, "SqueezeNet".
+    """
+
+    mean: torch.Tensor
+
+    def __init__(self, path: Path) -> None:
+        """Raises MediaError: `path` is not an npz that holds these weights."""
+        super().__init__()
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                weights = {name: torch.from_numpy(np.array(data[name], np.float32)) for name in data.files}
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise MediaError(path, "not an npz of SqueezeNet weights") from error
+        if "conv1.weight" not in weights or "fire9.expand3x3.weight" not in weights:
+            raise MediaError(path, "holds no SqueezeNet 1.1 weights")
+        for name, value in weights.items():
+            self.register_buffer(name.replace(".", "_"), value, persistent=False)
+        self.register_buffer("mean", torch.tensor(_SQUEEZENET_MEAN).view(1, 3, 1, 1), persistent=False)
+
+    def _conv(self, name: str, x: torch.Tensor, stride: int = 1, padding: int = 0) -> torch.Tensor:
+        weight, bias = (self.get_buffer(f"{name}_{part}".replace(".", "_")) for part in ("weight", "bias"))
+        return functional.relu(functional.conv2d(x, weight, bias, stride=stride, padding=padding))
+
+    def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """Seven maps [N, C, H, W] for pictures [N, 3, R, R] in [-1, 1]."""
+        x = self._conv("conv1", (pictures + 1) * 127.5 - self.mean, stride=2)
+        maps = [x]
+        for i in range(2, 10):
+            if i in _FIRE_AFTER_POOL:
+                x = functional.max_pool2d(x, 3, 2)
+            squeezed = self._conv(f"fire{i}.squeeze1x1", x)
+            x = torch.cat(
+                [self._conv(f"fire{i}.expand1x1", squeezed), self._conv(f"fire{i}.expand3x3", squeezed, padding=1)], 1
+            )
+            if i in _SQUEEZENET_TAPS:
+                maps.append(x)
+        return maps
+
+
+def feature_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
+    """[N] LPIPS without its learned weights: unit channel vectors, squared difference, mean over positions, summed."""
+    total = torch.zeros(a[0].shape[0], device=a[0].device)
+    for x, y in zip(a, b, strict=True):
+        x = x * (x.square().sum(1, keepdim=True) + 1e-10).rsqrt()
+        y = y * (y.square().sum(1, keepdim=True) + 1e-10).rsqrt()
+        total = total + (x - y).square().sum(1).mean((1, 2))
+    return total
+
+
+class VGG16Features(nn.Module):
+    """The VGG16 features of the paper: conv1_2, conv2_2, conv3_3, conv4_3 and conv5_3, before their ReLU, at 256 px.
+
+    Source: Simonyan & Zisserman 2015; layers and nearest-neighbour resizing as in Gabbay & Hoshen 2019. Weights are
+    torchvision's, kept in torch's own cache and fetched there once.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self) -> None:
+        """Raises WeightsUnavailable: the weights are not cached and cannot be fetched."""
+        super().__init__()
+        from torchvision.models import VGG16_Weights
+
+        url = VGG16_Weights.IMAGENET1K_V1.url
+        try:
+            weights = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, progress=False)
+        except (OSError, RuntimeError) as error:  # RuntimeError is torch's word for a digest that does not match
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise WeightsUnavailable("the VGG16 loss", url, reason) from error
+        convolutions = [name.removesuffix(".weight") for name in weights if name.startswith("features.")][::2]
+        for i, name in enumerate(convolutions, 1):
+            self.register_buffer(f"weight{i}", weights[f"{name}.weight"], persistent=False)
+            self.register_buffer(f"bias{i}", weights[f"{name}.bias"], persistent=False)
+        self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(_IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """Five maps [N, C, H, W] for pictures [N, 3, R, R] in [-1, 1]."""
+        x = ((pictures + 1) / 2 - self.mean) / self.std
+        if x.shape[-1] != 256:
+            x = functional.interpolate(x, size=256, mode="nearest")
+        maps, index = [], 0
+        for channels in _VGG_LAYERS:
+            if channels == 0:
+                x = functional.max_pool2d(x, 2)
+                continue
+            index += 1
+            x = functional.conv2d(x, self.get_buffer(f"weight{index}"), self.get_buffer(f"bias{index}"), padding=1)
+            if index in _VGG_TAPS:
+                maps.append(x)
+            x = functional.relu(x)
+        return maps

@@ -1,0 +1,100 @@
+"""How far a picture is from its target: one number per picture of a batch, with the target's share computed once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from reanimate.inversion.features import SqueezeNetFeatures, VGG16Features
+
+LossName = Literal["multiscale", "vgg16", "squeezenet"]
+SMALLEST_SCALE = 8  # px; below, a face is a few blots and L1 only says its mean colour
+GRADIENT_WEIGHT = 1.0  # edges weigh as much as surfaces
+
+
+class Loss(Protocol):
+    """Distance to a target."""
+
+    def prepare(self, target: torch.Tensor) -> list[torch.Tensor]:
+        """What is needed of targets [N, 3, R, R], computed once."""
+
+    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor]) -> torch.Tensor:
+        """[N] distances of pictures [N, 3, R, R]; differentiable."""
+
+
+class MultiScaleLoss:
+    """Mean |a - b|^norm of pixels and of their horizontal and vertical differences, at R, R/2, … 8 px, averaged.
+
+    Needs no network. Coarse scales pull a face into place, gradients keep edges where a plain L1 would blur them.
+    """
+
+    def __init__(self, norm: int = 1) -> None:
+        self.norm = norm
+
+    def prepare(self, target: torch.Tensor) -> list[torch.Tensor]:
+        """See Loss: the target at every scale."""
+        scales = [target]
+        while scales[-1].shape[-1] >= 2 * SMALLEST_SCALE:
+            scales.append(functional.avg_pool2d(scales[-1], 2))
+        return scales
+
+    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor]) -> torch.Tensor:
+        """See Loss."""
+        total = torch.zeros(pictures.shape[0], device=pictures.device)
+        difference = pictures - prepared[0]
+        for i in range(len(prepared)):
+            if i:
+                difference = functional.avg_pool2d(difference, 2)  # pooling is linear: one difference serves all scales
+            across, down = difference.diff(dim=3), difference.diff(dim=2)
+            total = total + _mean_power(difference, self.norm)
+            total = total + GRADIENT_WEIGHT * (_mean_power(across, self.norm) + _mean_power(down, self.norm))
+        return total / len(prepared)
+
+
+class FeatureLoss:
+    """Mean |a - b|^norm over all features of a perceptual network, flattened and concatenated.
+
+    Source: Gabbay & Hoshen 2019, Eq. 1 and Eq. 6, and their released code.
+    """
+
+    def __init__(self, network: nn.Module, norm: int = 1) -> None:
+        self.network, self.norm = network, norm
+
+    def prepare(self, target: torch.Tensor) -> list[torch.Tensor]:
+        """See Loss: the target's features."""
+        with torch.no_grad():
+            maps: list[torch.Tensor] = self.network(target)
+        return maps
+
+    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor]) -> torch.Tensor:
+        """See Loss."""
+        maps: list[torch.Tensor] = self.network(pictures)
+        sizes = [a[0].numel() for a in prepared]
+        terms = [_mean_power(a - b, self.norm) * n for a, b, n in zip(maps, prepared, sizes, strict=True)]
+        return torch.stack(terms).sum(0) / sum(sizes)
+
+
+def make_loss(name: LossName, norm: int = 1, features: Path | None = None, device: str = "cpu") -> Loss:
+    """A loss by name; `features` is the file of weights that `squeezenet` needs.
+
+    Raises:
+        WeightsUnavailable: VGG16 is neither cached nor can be fetched.
+        MediaError: `features` holds no such weights.
+        ValueError: an unknown name, or `squeezenet` without `features`.
+    """
+    if name == "multiscale":
+        return MultiScaleLoss(norm)
+    if name == "vgg16":
+        return FeatureLoss(VGG16Features().to(device), norm)
+    if name == "squeezenet" and features is not None:
+        return FeatureLoss(SqueezeNetFeatures(features).to(device), norm)
+    raise ValueError(f"no loss named {name!r} can be made")
+
+
+def _mean_power(difference: torch.Tensor, norm: int) -> torch.Tensor:
+    size = difference.abs() if norm == 1 else difference.square()
+    return size.flatten(1).mean(1)

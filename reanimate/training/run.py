@@ -1,0 +1,174 @@
+"""The training run around the networks: state on disk, sheets and curves to look at, and the bundle at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from reanimate.checkpoints.bundle import Card, save_bundle
+from reanimate.errors import MediaError, ModelError
+from reanimate.images import sheet, to_pictures, write_image
+from reanimate.inversion.features import SqueezeNetFeatures, feature_distance
+from reanimate.training.autoencoder import Autoencoder, TrainingConfig
+from reanimate.training.data import Faces
+
+STATE = "state.pt"
+CURVES = "curves.jsonl"
+SHEET_COLUMNS = 8
+SAMPLE_SEED = 1
+
+
+class Training:
+    """A run in a folder: `state.pt` to go on from, `curves.jsonl`, and pictures of both.
+
+    The same folder continues where it stopped; `config.images` may have grown or shrunk, anything else may not.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: TrainingConfig,
+        faces: Faces,
+        features: SqueezeNetFeatures | None,
+        device: str,
+        *,
+        compiled: bool = False,
+    ) -> None:
+        """Raises ModelError: the folder holds another run; MediaError: it cannot be written."""
+        self.folder, self.faces, self.features = folder, faces, features
+        self.model = Autoencoder(config, faces, features, device, compiled=compiled)
+        held_out = faces.held_out
+        self.train_index, self.test_index = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+        if not len(self.train_index) or not len(self.test_index):
+            raise MediaError(folder, "too few people: none is left to train on, or none to measure on")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MediaError(folder, f"cannot write ({(error.strerror or str(error)).lower()})") from error
+        if (folder / STATE).is_file():
+            self._resume(folder / STATE)
+
+    def _resume(self, path: Path) -> None:
+        try:
+            state = torch.load(path, map_location=self.model.device, weights_only=True)
+            before, now = dict(state["config"]), asdict(self.model.config)
+        except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
+            raise ModelError(path, "is not a training state; remove it to begin again") from error
+        differing = sorted(k for k in now if k != "images" and now[k] != before.get(k))
+        if differing:
+            raise ModelError(path, f"was trained with other settings ({', '.join(differing)}); give another folder")
+        self.model.restore(state)
+
+    def run(
+        self, report: Callable[[int, dict[str, float]], None], *, every: int = 4_000, minutes: float = float("inf")
+    ) -> bool:
+        """Train to the configured number of images; True when done, False when the minutes ran out first.
+
+        Every `every` images the state is saved, held-out faces are measured and sheets are drawn; `report` gets the
+        images seen and the latest losses about once a second.
+        """
+        model, started, reported = self.model, time.monotonic(), 0.0
+        losses: dict[str, torch.Tensor] = {}
+        next_save = (model.images // every + 1) * every
+        while model.images < model.config.images:
+            losses = model.step()
+            now = time.monotonic()
+            if now - reported > 1:  # reading a loss waits for the device: rarely
+                reported = now
+                report(model.images, {name: float(value) for name, value in losses.items()})
+            if model.images >= next_save:
+                next_save += every
+                self.save({name: float(value) for name, value in losses.items()}, now - started)
+            if now - started > minutes * 60:
+                break
+        self.save({name: float(value) for name, value in losses.items()}, time.monotonic() - started)
+        return model.images >= model.config.images
+
+    def save(self, losses: dict[str, float], seconds: float) -> None:
+        """State, one more line of the curves, and the pictures."""
+        partial = self.folder / f"{STATE}.partial"
+        torch.save(self.model.state(), partial)
+        os.replace(partial, self.folder / STATE)
+        row = {"images": self.model.images, "seconds": round(seconds, 1), **losses, **self.measure()}
+        with (self.folder / CURVES).open("a") as file:
+            file.write(json.dumps({k: round(v, 5) for k, v in row.items()}) + "\n")
+        self.draw()
+
+    @torch.no_grad()
+    def measure(self, count: int = 256) -> dict[str, float]:
+        """Mean L1, and perceptual distance where it can be had, of held-out reconstructions."""
+        totals: dict[str, list[float]] = {"held_out_l1": [], "held_out_features": []}
+        for chosen in _chunks(self.test_index[:count], 32):
+            real, fake = self.model.reconstruct(chosen)
+            totals["held_out_l1"].append(float((real - fake).abs().mean()))
+            if self.features is not None:
+                distance = feature_distance(self.features(fake), self.features(real)).mean()
+                totals["held_out_features"].append(float(distance))
+        return {name: float(np.mean(values)) for name, values in totals.items() if values}
+
+    def draw(self) -> None:
+        """`reconstructions.png` (held-out faces over their reconstructions), `samples.png`, `curves.png`."""
+        rows: list[list[Any]] = []
+        for chosen in _chunks(self.test_index[: 4 * SHEET_COLUMNS], SHEET_COLUMNS):
+            real, fake = self.model.reconstruct(chosen)
+            rows += [list(to_pictures(real)), list(to_pictures(fake))]
+        write_image(self.folder / "reconstructions.png", sheet(rows), synthetic=True)
+        self.model.fit_w(self.train_index[:2048])
+        pictures = list(to_pictures(self.samples(4 * SHEET_COLUMNS)))
+        rows = [pictures[i : i + SHEET_COLUMNS] for i in range(0, len(pictures), SHEET_COLUMNS)]
+        write_image(self.folder / "samples.png", sheet(rows), synthetic=True)
+        _draw_curves(self.folder)
+
+    @torch.no_grad()
+    def samples(self, count: int, truncation_psi: float = 0.8) -> torch.Tensor:
+        """[count, 3, R, R] random faces of the averaged generator; `fit_w` must have run."""
+        generator = self.model.generator_average
+        z = torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(SAMPLE_SEED))
+        return generator.synthesis(generator.mapping(z.to(self.model.device), truncation_psi), "none")
+
+    def export(self, folder: Path, name: str, licence: str, source: str) -> Card:
+        """Write the averaged networks as a bundle."""
+        w = self.model.fit_w(self.train_index)
+        provenance = {
+            "trained_on": source,
+            "method": "autoencoding without an adversary; W is a Gaussian fitted to the codes of the training faces",
+            "people_held_out": len({n.rpartition("/")[0] for n in self.faces.names[self.faces.held_out]}),
+            "faces_trained_on": len(self.train_index),
+            "images_seen": self.model.images,
+            "device": torch.device(self.model.device).type,
+            "torch": torch.__version__.partition("+")[0],
+            "settings": asdict(self.model.config),
+        }
+        measured = {"w_rms": round(float((w - w.mean(0)).square().mean().sqrt()), 4), **self.measure()}
+        average = self.model.generator_average
+        return save_bundle(folder, name, average, self.model.encoder_average, provenance, measured, licence)
+
+
+def _chunks(index: np.ndarray[Any, Any], size: int) -> list[np.ndarray[Any, Any]]:
+    return [index[i : i + size] for i in range(0, len(index), size)]
+
+
+def _draw_curves(folder: Path) -> None:
+    from matplotlib.figure import Figure
+
+    lines = [json.loads(line) for line in (folder / CURVES).read_text().splitlines()]
+    figure = Figure(figsize=(8, 4))
+    axes = figure.subplots(1, 2)
+    for axis, names in zip(axes, (("l1", "held_out_l1"), ("features", "held_out_features")), strict=True):
+        for name in names:
+            points = [(line["images"], line[name]) for line in lines if name in line]
+            if points:
+                axis.plot(*zip(*points, strict=True), label=name)
+        axis.set(xlabel="images seen", yscale="log")
+        if axis.lines:
+            axis.legend()
+    figure.tight_layout()
+    figure.savefig(folder / "curves.png")

@@ -1,0 +1,92 @@
+"""The nouns, and the conventions every other module keeps.
+
+Five symbols name every shape: T frames, N pictures in a batch, L = num_ws, D = w_dim, R = resolution (px).
+
+1. Time is axis 0 and never shrinks: a frame without a face is a False in a mask, not a missing row.
+2. One RGB: uint8 [H, W, 3] on disk and for detectors, float32 [N, 3, H, W] in [-1, 1] in torch; `images` alone crosses.
+3. Frame rates are Fractions: 30000/1001 stays 30000/1001.
+4. Points are (x, y) in px; a quad is four of them, top left, bottom left, bottom right, top right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+UInt8 = NDArray[np.uint8]
+Float32 = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What is known of a video before its frames are decoded."""
+
+    width: int
+    """px, after rotation."""
+    height: int
+    """px, after rotation."""
+    num_frames: int
+    """Frames at `frame_rate`; decoding is the last word for a damaged file."""
+    frame_rate: Fraction
+    """Frames per second: exact for a constant rate, nominal for a variable one."""
+    has_audio: bool
+    constant_rate: bool = True
+    """False if frames are resampled to `frame_rate` when decoded."""
+    video_delay: float = 0.0
+    """Seconds from the start of the file to the first video frame."""
+    duration: float = 0.0
+    """Seconds from the start of the file to the end of its longest stream."""
+    audio_codecs: tuple[str, ...] = ()
+    """One name per sound track, as ffmpeg names codecs."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceTrack:
+    """One face followed through a video."""
+
+    detected: Bool
+    """[T]"""
+    landmarks: Float32
+    """[T, 68, 2] px, NaN where no face was detected."""
+    quads: Float32
+    """[T, 4, 2] px, smoothed over time, always finite."""
+    cuts: Bool
+    """[T] True where a frame starts a new shot; the first frame always does."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Latents:
+    """The codes of a clip in one generator."""
+
+    ws: Float32
+    """[T, L, D]"""
+    loss: Float32
+    """[T] inversion loss of each frame, in the units of the loss that was asked for."""
+    frame_rate: Fraction
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Identity:
+    """Who: the mean code of a clip, or the code of one still."""
+
+    ws: Float32
+    """[L, D]"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoseDeltas:
+    """A performance without its performer: `identity + gain * scale * deltas` are latents."""
+
+    deltas: Float32
+    """[T, L, D] offsets from the clip's mean latent, unit RMS over the clip, unitless."""
+    scale: float
+    """W+ units per unit of delta: the clip's own RMS."""
+    frame_rate: Fraction
+    model: str = ""
+    """Digest of the model whose W+ these offsets live in."""
+    normalisation: str = "clip"
+    """How `deltas` were brought to unit size: `clip` is one RMS over the whole clip."""
