@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -15,7 +15,7 @@ from pipeline.commands.invert import invert
 from pipeline.commands.models import models
 from pipeline.commands.options import (
     PATH,
-    check_output,
+    check_video_output,
     deliver,
     inversion_options,
     motion_options,
@@ -24,7 +24,7 @@ from pipeline.commands.options import (
     smooth_option,
 )
 from pipeline.commands.pose import pose
-from pipeline.commands.terminal import TerminalReporter
+from pipeline.commands.terminal import TerminalReporter, print_error, print_path
 from pipeline.commands.train import train
 from reanimate import __version__
 from reanimate.errors import ReanimateError
@@ -56,7 +56,8 @@ def run(
     from pipeline.stages.encode import VIDEO
 
     output = output or Path(f"{target.stem}_{source.stem}.mp4")
-    check_output(output)
+    if until is None:
+        check_video_output(output, source, target)
     setup = prepare(**flags)
     goal = run_graph(source, target, setup.model, setup.chosen)
     idle = all(step.status == "cached" and not step.forced for step in plan([goal], setup.store, force, until))
@@ -64,10 +65,11 @@ def run(
     if idle:
         click.echo("nothing to do: every stage is in the cache", err=True)
     if until is not None:
-        click.echo("\n".join(str(folder) for folder in made.values()))
+        for label in [label for label in made if until in (label, label.rpartition("/")[2])]:
+            print_path(made[label])
         return
     deliver(made[goal.label] / VIDEO, output)
-    click.echo(output)
+    print_path(output)
 
 
 @root.command()
@@ -99,16 +101,27 @@ for command in (pose, invert, bench, models, train, cache, doctor):
 def main() -> None:
     """Run the command line; the exit code is 0 done, 1 a bad file or value, 2 wrong usage, 130 interrupted."""
     try:
-        sys.exit(root(standalone_mode=False) or 0)
+        sys.exit(root(prog_name="reanimate", standalone_mode=False) or 0)
     except click.ClickException as error:
+        if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter):
+            _fail(error.format_message().replace("Invalid value", "invalid value", 1))
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; run the same command again to go on", err=True)
         sys.exit(130)
     except ReanimateError as error:
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:  # of a file that no stage and no writer answers for
+        reason = (error.strerror or str(error)).lower()
+        _fail(f"{error.filename}: {reason}" if error.filename is not None else reason)
+    except MemoryError:
+        _fail("not enough memory")
+
+
+def _fail(message: str) -> NoReturn:
+    print_error(message)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

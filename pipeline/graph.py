@@ -8,14 +8,14 @@ target ─ track ─ align ─ invert ─ decompose ─────────�
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import build
+from pipeline.config import build, convert, show
 from pipeline.stage import FileInput, Node
 from pipeline.stages import align, apply, decompose, encode, invert, load_pose, smooth, synthesize, track
-from reanimate.checkpoints.bundle import Card, find_bundle, read_card
+from reanimate.checkpoints.bundle import MAX_RESOLUTION, Card, find_bundle, read_card
 from reanimate.errors import ConfigError, MediaError, ModelError
 from reanimate.images import is_picture
 from reanimate.inversion.invert import PRESETS, InvertParams, Preset
@@ -63,29 +63,46 @@ def settings(
         ConfigError: a setting is unknown or out of range, or `amplitude` is `model` and the card has no typical RMS.
         MediaError: the file is missing or not TOML.
     """
-    defaults = {"invert": PRESETS[preset], "apply": _apply_defaults(model.card, amplitude)}
+    defaults = {"invert": PRESETS[preset], "apply": _apply_defaults(model, amplitude)}
     chosen = build(SECTIONS, file=file, sets=sets, overrides=flags, defaults=defaults)
-    resolution = model.card.config.get("resolution")
-    if not isinstance(resolution, int):
-        raise ModelError(model.folder, "its card says no resolution")
+    resolution = _resolution(model)
     if chosen["align"].resolution not in (0, resolution):
         raise ConfigError("align.resolution", f"the model works at {resolution} px and nothing else")
     chosen["align"] = replace(chosen["align"], resolution=resolution)
+    if chosen["invert"].loss == "squeezenet":
+        raise ConfigError("invert.loss", "squeezenet is for training; use multiscale or vgg16")
+    _check_layers(chosen["apply"].layers, 2 * (resolution.bit_length() - 2))
     return chosen
 
 
-def _apply_defaults(card: Card, amplitude: str) -> apply.ApplyParams:
-    layers = card.measured.get("motion_layers")
-    scale = card.measured.get("typical_pose_rms") if amplitude == "model" else None
-    if amplitude == "model" and scale is None:
-        raise ConfigError("amplitude", f"model {card.name} has no measured typical pose RMS; use --amplitude source")
-    return apply.ApplyParams(layers=tuple(layers) if layers is not None else None, scale=scale)
+def _resolution(model: Model) -> int:
+    resolution = model.card.config.get("resolution")
+    if type(resolution) is not int or not 8 <= resolution <= MAX_RESOLUTION or resolution.bit_count() != 1:
+        raise ModelError(model.folder, f"its card says {show(resolution)} px, not a power of two up to {MAX_RESOLUTION}")
+    return resolution
+
+
+def _check_layers(layers: tuple[int, ...] | None, num_ws: int) -> None:
+    if layers is not None and not all(0 <= layer < num_ws for layer in layers):
+        raise ConfigError("apply.layers", f"{show(list(layers))} is not within 0 to {num_ws - 1}, the model's layers")
+
+
+def _apply_defaults(model: Model, amplitude: str) -> apply.ApplyParams:
+    measured = model.card.measured
+    if amplitude == "model" and "typical_pose_rms" not in measured:
+        raise ConfigError("amplitude", f"model {model.folder} has no typical pose RMS; use --amplitude source")
+    try:
+        layers = convert(measured.get("motion_layers"), tuple[int, ...] | None)
+        scale = convert(measured["typical_pose_rms"], float) if amplitude == "model" else None
+    except ValueError as error:
+        raise ModelError(model.folder, f"its card cannot be used: motion_layers or typical_pose_rms {error}") from error
+    return apply.ApplyParams(layers=layers, scale=scale)
 
 
 def clip_nodes(role: str, path: Path, model: Model, chosen: Mapping[str, Any]) -> dict[str, Node]:
     """The nodes of one clip by stage name, from the file to identity and pose. `role` is `source` or `target`."""
     clip = FileInput(path)
-    reference = {"model_digest": model.card.digest, "model": str(model.folder)}
+    reference: dict[str, Any] = {"model_digest": model.card.digest, "model": str(model.folder)}
     nodes: dict[str, Node] = {}
 
     def add(stage: Any, params: Any, **inputs: Node | FileInput) -> Node:
@@ -94,7 +111,7 @@ def clip_nodes(role: str, path: Path, model: Model, chosen: Mapping[str, Any]) -
 
     tracked = add(track.STAGE, track.TrackParams(), clip=clip)
     aligned = add(align.STAGE, chosen["align"], clip=clip, track=tracked)
-    inversion = invert.InvertStageParams(chosen["invert"], **reference)
+    inversion = invert.InvertStageParams(**asdict(chosen["invert"]), **reference)
     inverted = add(invert.STAGE, inversion, crops=aligned, track=tracked)
     add(decompose.STAGE, decompose.DecomposeParams(model.card.digest), latents=inverted)
     return nodes
@@ -132,13 +149,17 @@ def apply_graph(pose: Path, target: Path, model: Model, chosen: Mapping[str, Any
     """The node that makes the silent video of `target` moving like an exported pose."""
     params = load_pose.LoadPoseParams(model.card.digest)
     loaded = Node(load_pose.STAGE, params, {"file": FileInput(pose)}, "pose/load")
-    frames = _frames(target, loaded, model, chosen)
+    frames = _frames(target, loaded, model, chosen, pose_first=True)
     inputs: dict[str, Node | FileInput] = {"frames": frames, "latents": frames.inputs["latents"]}
     return Node(encode.SILENT, chosen["encode"], inputs, "encode")
 
 
-def _frames(target: Path, pose: Node, model: Model, chosen: Mapping[str, Any]) -> Node:
+def _frames(target: Path, pose: Node, model: Model, chosen: Mapping[str, Any], *, pose_first: bool = False) -> Node:
     identity = clip_nodes("target", target, model, chosen)["decompose"]
-    applied = Node(apply.STAGE, chosen["apply"], {"identity": identity, "pose": pose}, "apply")
+    # inputs are made in this order: what is quick to fail comes before what takes long
+    inputs: dict[str, Node | FileInput] = {"identity": identity, "pose": pose}
+    if pose_first:
+        inputs = {"pose": pose, "identity": identity}
+    applied = Node(apply.STAGE, chosen["apply"], inputs, "apply")
     params = synthesize.SynthesizeParams(model.card.digest, str(model.folder))
     return Node(synthesize.STAGE, params, {"latents": applied}, "synthesize")

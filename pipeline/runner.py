@@ -173,7 +173,7 @@ def _run(step: Step, store: Store, reporter: Reporter, device: str, done: Mappin
             reporter.say(f"{node.label}: the cached result is damaged ({found.reason}); it is made again")
             store.discard(node)
         folder = store.open_partial(node, keep=node.stage.resumes and not step.forced)
-        recorder = _Recorder(reporter)
+        recorder = _Recorder(reporter, step.node)
         started = time.monotonic()
         try:
             with _disk_trouble(folder), recorder:
@@ -209,17 +209,17 @@ def _reuse(found: Found, reporter: Reporter) -> Path:
 
 
 class _Recorder:
-    """Passes on what a stage reports, and keeps what it says for the manifest."""
+    """Passes on what a stage reports under its node's label, and keeps what it says for the manifest."""
 
-    def __init__(self, reporter: Reporter) -> None:
-        self._reporter = reporter
+    def __init__(self, reporter: Reporter, node: Node) -> None:
+        self._reporter, self._node = reporter, node
         self._started = False
         self.notes: list[str] = []
 
     def start(self, label: str, total: int, done: int = 0) -> None:
         self.finish()
         self._started = True
-        self._reporter.start(label, total, done)
+        self._reporter.start(self._node.label if label == self._node.stage.name else label, total, done)
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         self._reporter.advance(steps, note)

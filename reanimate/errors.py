@@ -22,6 +22,9 @@ from pathlib import Path
 class ReanimateError(Exception):
     """Base of every error a user can cause and cure."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # a path or a card may hold line breaks of its own
+
 
 class MediaError(ReanimateError):
     """A picture or a video at `path` cannot be read or written."""

@@ -48,7 +48,7 @@ def interpolate_missing(values: Float32, known: Bool) -> Float32:
     rows = flat[known]
     after = np.minimum(before + 1, len(rows) - 1)
     filled = rows[before] * (1 - share) + rows[after] * share
-    result = filled.reshape(values.shape).astype(np.float32)
+    result: Float32 = filled.reshape(values.shape).astype(np.float32)
     result[known] = values[known]
     return result
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pipeline.commands.options import PATH, inversion_options, json_option, prepare
+from pipeline.commands.options import PATH, check_output, inversion_options, json_option, make_folder, prepare
 from pipeline.commands.terminal import TerminalReporter
 from reanimate.errors import MediaError, ReanimateError
 
@@ -22,7 +22,7 @@ def bench() -> None:
 
 @bench.command()
 @click.argument("images_dir", type=PATH)
-@click.option("--limit", type=int, default=200, show_default=True, help="Faces, in name order.")
+@click.option("--limit", type=click.IntRange(min=1), default=200, show_default=True, help="Faces, in name order.")
 @click.option("--everyone", is_flag=True, help="Also people the embedded model may have been trained on.")
 @click.option("--sheet", type=PATH, default=None, help="Write originals over encoder and optimised results here.")
 @inversion_options
@@ -39,6 +39,8 @@ def reconstruct(images_dir: Path, limit: int, everyone: bool, sheet: Path | None
 
     if not images_dir.is_dir():
         raise MediaError(images_dir, "no such folder")
+    if sheet is not None:
+        check_output(sheet)
     paths = sorted(path for path in images_dir.rglob("*") if is_picture(path))
     names = [str(path.relative_to(images_dir)) for path in paths]
     chosen = [p for p, name in zip(paths, names, strict=True) if everyone or is_held_out(identity(name))][:limit]
@@ -65,10 +67,7 @@ def clips(clips_dir: Path, targets: tuple[Path, ...], output: Path, as_json: boo
     sources = sorted(path for path in clips_dir.glob("*") if path.suffix.lower() in {".mp4", ".mov", ".mkv", ".webm"})
     if not sources:
         raise MediaError(clips_dir, "no videos in this folder")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MediaError(output, f"cannot write ({(error.strerror or str(error)).lower()})") from error
+    make_folder(output)
     setup, rows = prepare(**flags), []
     for source in sources:
         for target in targets:
@@ -81,16 +80,23 @@ def clips(clips_dir: Path, targets: tuple[Path, ...], output: Path, as_json: boo
             rows.append(row | {"seconds": round(time.monotonic() - started, 1)})
     if as_json:
         click.echo(json.dumps({"machine": machine(setup.device), "rows": rows}, indent=2))
-        return
-    click.echo(f"machine: {machine(setup.device)}")
-    click.echo("| source | target | frames in | out | face | seconds in | out | sound | loss | took |")
-    click.echo("|---|---|---|---|---|---|---|---|---|---|")
-    for row in rows:
-        names = ("source", "target", "frames_in", "frames_out", "faces", "duration_in", "duration_out", "sound", "loss")
-        cells = [row.get("error", "")] if "error" in row else [str(row[name]) for name in names[2:]]
-        click.echo(f"| {row['source']} | {row['target']} | {' | '.join(cells)} | {row['seconds']} |")
+    else:
+        click.echo(f"machine: {machine(setup.device)}")
+        click.echo(_table(rows))
     if any("error" in row for row in rows):
         raise ReanimateError(f"{sum('error' in row for row in rows)} of {len(rows)} runs failed")
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    names = ("frames_in", "frames_out", "faces", "duration_in", "duration_out", "sound", "loss")
+    lines = [
+        "| source | target | frames in | out | face | seconds in | out | sound | loss | took |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        cells = [row["error"], *[""] * (len(names) - 1)] if "error" in row else [str(row[name]) for name in names]
+        lines.append(f"| {' | '.join([row['source'], row['target'], *cells, str(row['seconds'])])} |")
+    return "\n".join(lines)
 
 
 def machine(device: str) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from pipeline.commands.options import PATH, inversion_options, prepare
+from pipeline.commands.options import PATH, inversion_options, make_folder, prepare
+from pipeline.commands.terminal import print_error
 from reanimate.errors import MediaError, ReanimateError
 
 
@@ -25,7 +26,9 @@ from reanimate.errors import MediaError, ReanimateError
 def invert(images: tuple[Path, ...], output: Path, no_align: bool, steps: int | None, **flags: Any) -> None:
     """Find the latent code of the face in each IMAGE.
 
-    NAME.npz holds ws [L, D] and loss. Example: reanimate invert ann.jpg -o codes
+    NAME.npz holds ws [L, D] and loss.
+
+    Example: reanimate invert ann.jpg bob.jpg -o codes
     """
     from reanimate.checkpoints.bundle import load_bundle
     from reanimate.inversion.invert import Inverter
@@ -36,10 +39,7 @@ def invert(images: tuple[Path, ...], output: Path, no_align: bool, steps: int | 
         raise click.UsageError("two pictures share a name; invert them into different folders")
     inversion = {name: flags.pop(name) for name in ("space", "init", "loss", "norm", "lr")}
     setup = prepare(**flags, invert={**inversion, "first_steps": steps})
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MediaError(output, f"cannot write ({(error.strerror or str(error)).lower()})") from error
+    make_folder(output)
     params = setup.chosen["invert"]
     bundle = load_bundle(str(setup.model.folder), setup.device)
     loss = make_loss(params.loss, params.norm, device=setup.device)
@@ -49,8 +49,10 @@ def invert(images: tuple[Path, ...], output: Path, no_align: bool, steps: int | 
         try:
             click.echo(_invert_one(inverter, path, output, align=not no_align))
         except ReanimateError as error:  # the other pictures are not to blame
+            if len(images) == 1:
+                raise
             failed += 1
-            click.echo(f"error: {error}", err=True)
+            print_error(str(error))
     if failed:
         raise ReanimateError(f"{failed} of {len(images)} pictures could not be inverted")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from pipeline.commands.options import PATH, check_output, json_option, pick_device
+from pipeline.commands.terminal import print_path
 
 SAMPLES = 32
 SAMPLE_COLUMNS = 8
@@ -49,6 +50,8 @@ def show(model: str, output: Path | None, psi: float, seed: int, as_json: bool) 
     """
     from reanimate.checkpoints.bundle import find_bundle, read_card
 
+    if output is not None:
+        check_output(output)
     card = read_card(find_bundle(model))
     if as_json:
         click.echo(json.dumps(asdict(card), indent=2))
@@ -58,9 +61,9 @@ def show(model: str, output: Path | None, psi: float, seed: int, as_json: bool) 
             for name, value in entries.items():
                 click.echo(f"{title:>9}  {name}: {value if isinstance(value, str) else json.dumps(value)}")
     if output is not None:
-        check_output(output)
         _write_samples(model, output, psi, seed)
-        click.echo(output)
+        if not as_json:
+            print_path(output)
 
 
 def _write_samples(model: str, output: Path, psi: float, seed: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
+VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov"}  # whose players take an mp4
 
 _MODEL = (
     click.option("--model", default="faces", show_default=True, help="Embedded model by name, or a bundle's folder."),
@@ -110,7 +112,10 @@ def cache_dir(given: Path | None) -> Path:
     if os.environ.get("REANIMATE_CACHE"):
         return Path(os.environ["REANIMATE_CACHE"])
     home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "reanimate"
+    try:
+        return (Path(home) if home else Path.home() / ".cache") / "reanimate"
+    except RuntimeError as error:  # a user without a name, as in a container
+        raise ConfigError("cache-dir", "there is no home folder to keep a cache in; pass --cache-dir") from error
 
 
 def pick_device(name: str) -> str:
@@ -125,6 +130,8 @@ def pick_device(name: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise ConfigError("device", f"{name!r} is not supported; use auto, cpu, cuda or cuda:N")
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:  # torch asserts where CUDA is not compiled in
         raise ConfigError("device", f"{name!r} is not at hand; use auto or cpu") from error
@@ -142,7 +149,8 @@ def parse_layers(text: str | None) -> tuple[int, ...] | None:
     layers: list[int] = []
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
-        if not first.isdigit() or not (last or first).isdigit() or int(last or first) > 999:
+        fits = first.isdecimal() and (last or first).isdecimal() and len(part.strip()) <= 7
+        if not fits or int(first) > int(last or first):
             raise ConfigError("layers", f"{text!r} is not a list of layers such as 0-3,7")
         layers += range(int(first), int(last or first) + 1)
     return tuple(dict.fromkeys(layers))
@@ -156,10 +164,38 @@ def check_output(path: Path) -> None:
     """
     if path.is_dir():
         raise MediaError(path, "cannot write (is a folder)")
+    if path.exists() and not path.is_file():  # it would be replaced, were it /dev/null itself
+        raise MediaError(path, "cannot write (is not a regular file)")
     if not path.parent.is_dir():
         raise MediaError(path, "cannot write (no such folder)")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise MediaError(path, "cannot write (permission denied)")
+
+
+def check_video_output(path: Path, *inputs: Path) -> None:
+    """Return quietly if a video can be written at `path` without harm to what it is made from.
+
+    Raises:
+        MediaError: it cannot.
+    """
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        raise MediaError(path, "cannot write (videos are written as mp4; give a name that ends in .mp4)")
+    check_output(path)
+    for given in inputs:
+        if path.exists() and given.exists() and path.samefile(given):
+            raise MediaError(path, "is an input too; give -o another name")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for results, if it is not there yet.
+
+    Raises:
+        MediaError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MediaError(path, f"cannot write ({(error.strerror or str(error)).lower()})") from error
 
 
 def deliver(made: Path, path: Path) -> None:
@@ -173,5 +209,6 @@ def deliver(made: Path, path: Path) -> None:
         shutil.copyfile(made, partial)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise MediaError(path, f"cannot write ({(error.strerror or str(error)).lower()})") from error

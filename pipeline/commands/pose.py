@@ -10,14 +10,15 @@ import click
 from pipeline.commands.options import (
     PATH,
     check_output,
+    check_video_output,
     deliver,
     inversion_options,
+    make_folder,
     motion_options,
     prepare,
     smooth_option,
 )
-from pipeline.commands.terminal import TerminalReporter
-from reanimate.errors import MediaError
+from pipeline.commands.terminal import TerminalReporter, print_path
 
 
 @click.group()
@@ -45,7 +46,7 @@ def export(source: Path, output: Path, **flags: Any) -> None:
     goal = pose_nodes(source, setup.model, setup.chosen)["smooth"]
     made = execute([goal], setup.store, TerminalReporter(), setup.device)
     save_pose(output, load_deltas(made[goal.label]))
-    click.echo(output)
+    print_path(output)
 
 
 @pose.command()
@@ -67,18 +68,18 @@ def apply(pose_file: Path, targets: tuple[Path, ...], output: Path | None, out_d
     if (output is None) == (out_dir is None) or (output is not None and len(targets) > 1):
         raise click.UsageError("give -o for one target, or --out-dir for several")
     if out_dir is not None:
-        _make_folder(out_dir)
+        make_folder(out_dir)
     outputs = [output] if output is not None else [Path(out_dir or ".") / f"{t.stem}.mp4" for t in targets]
     if len(set(outputs)) < len(outputs):
         raise click.UsageError("two targets share a name; run them one by one with -o")
     for path in outputs:
-        check_output(path)
+        check_video_output(path, *targets)
     setup = prepare(**flags)
     for target, path in zip(targets, outputs, strict=True):
         goal = apply_graph(pose_file, target, setup.model, setup.chosen)
         made = execute([goal], setup.store, TerminalReporter(), setup.device)
         deliver(made[goal.label] / VIDEO, path)
-        click.echo(path)
+        print_path(path)
 
 
 @pose.command()
@@ -98,11 +99,4 @@ def show(pose_file: Path, output: Path) -> None:
     click.echo(f"{frames} frames at {deltas.frame_rate} per second, {layers} layers of {width}")
     click.echo(f"scale {deltas.scale:.4f} W+ units, normalised by {deltas.normalisation}, model {deltas.model[:12]}")
     draw_pose(deltas, output)
-    click.echo(output)
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MediaError(path, f"cannot write ({(error.strerror or str(error)).lower()})") from error
+    print_path(output)

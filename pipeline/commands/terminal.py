@@ -1,12 +1,25 @@
-"""Progress on the terminal: a bar with the time left where there is a screen, a line per stage where there is none."""
+"""What goes to the terminal: a bar with the time left where there is a screen, a line now and then where there is none."""
 
 from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
+
+QUIET = 30.0  # seconds without a screen after which a line says how far it is
+
+
+def print_path(path: Path) -> None:
+    """A file that was written, on stdout; a name that is not text is shown as well as it can be."""
+    click.echo(click.format_filename(path))
+
+
+def print_error(message: str) -> None:
+    """One line on stderr, whatever is in the message."""
+    click.echo(f"error: {' '.join(message.split())}", err=True)
 
 
 class TerminalReporter:
@@ -14,12 +27,14 @@ class TerminalReporter:
 
     def __init__(self) -> None:
         self._bar: Any = None
-        self._label, self._started, self._total, self._done = "", 0.0, 0, 0
+        self._label, self._started, self._total, self._done, self._before = "", 0.0, 0, 0, 0
+        self._spoke = 0.0
         self._spoken: set[str] = set()
 
     def start(self, label: str, total: int, done: int = 0) -> None:
         """A bar begins; what was done before counts as done but not as time."""
-        self._label, self._started, self._total, self._done = label, time.monotonic(), total, done
+        self._label, self._total, self._done, self._before = label, total, done, done
+        self._started = self._spoke = time.monotonic()
         if done:
             self.say(f"{label}: going on from frame {done} of {total}")
         if sys.stderr.isatty():
@@ -32,8 +47,14 @@ class TerminalReporter:
     def advance(self, steps: int = 1, note: str = "") -> None:
         """The bar grows."""
         self._done += steps
+        now = time.monotonic()
         if self._bar is not None:
             self._bar.update(steps, note)
+        elif now - self._spoke >= QUIET and self._done < self._total:
+            self._spoke = now
+            left = (now - self._started) / max(1, self._done - self._before) * (self._total - self._done)
+            words = [f"{duration(left)} left", *([note] if note else [])]
+            click.echo(f"{self._label:>22}  {self._done} of {self._total}, {', '.join(words)}", err=True)
 
     def finish(self) -> None:
         """The bar is closed, and its time said."""
@@ -42,10 +63,18 @@ class TerminalReporter:
             self._bar.__exit__(None, None, None)
             self._bar = None
         else:
-            click.echo(f"{self._label:>22}  {self._done} of {self._total} in {seconds:.1f} s", err=True)
+            took = f"{seconds:.1f} s" if seconds < 120 else duration(seconds)
+            click.echo(f"{self._label:>22}  {self._done} of {self._total} in {took}", err=True)
 
     def say(self, message: str) -> None:
         """A remark, once."""
         if message not in self._spoken:
             self._spoken.add(message)
             click.echo(f"note: {message}", err=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours in words."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import PATH, pick_device
-from reanimate.errors import MediaError
+from pipeline.commands.options import PATH, make_folder, pick_device
+from pipeline.commands.terminal import print_path
+from reanimate.errors import ConfigError, MediaError
 
 FACES = "faces.npz"
+COUNT = click.IntRange(min=1)
+RESOLUTIONS = (8, 16, 32, 64, 128, 256, 512, 1024)  # px
 CROP_SIDE = 128  # px; crops are kept at this size for models of any smaller one
 
 
@@ -19,14 +22,14 @@ CROP_SIDE = 128  # px; crops are kept at this size for models of any smaller one
 @click.argument("faces_dir", type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, help="The bundle to write; its work lies in OUTPUT.training.")
 @click.option("--resolution", type=int, default=64, show_default=True, help="R of the model, px, a power of two.")
-@click.option("--images", type=int, default=100_000, show_default=True, help="Faces shown in all.")
-@click.option("--batch", type=int, default=8, show_default=True)
-@click.option("--channel-base", type=int, default=2048, show_default=True, help="Channels times resolution.")
-@click.option("--channel-max", type=int, default=256, show_default=True)
+@click.option("--images", type=COUNT, default=100_000, show_default=True, help="Faces shown in all.")
+@click.option("--batch", type=COUNT, default=8, show_default=True, help="Faces per step.")
+@click.option("--channel-base", type=COUNT, default=2048, show_default=True, help="Channels times resolution.")
+@click.option("--channel-max", type=COUNT, default=256, show_default=True, help="Channels at most.")
 @click.option(
     "--features", type=PATH, default=None, help="npz of SqueezeNet weights for the perceptual part of the loss."
 )
-@click.option("--minutes", type=float, default=None, help="Stop after so many; the same command goes on.")
+@click.option("--minutes", type=click.FloatRange(min=0), default=None, help="Stop after so many; the same command goes on.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the step: worth it from about 10 minutes on.")
 @click.option("--prepare-only", is_flag=True, help="Only align the photographs into OUTPUT.training/faces.npz.")
 @click.option("--source", default=None, help="What the photographs are, for the card. [default: the folder's name]")
@@ -40,6 +43,7 @@ def train(
     """Train a generator and its encoder on FACES_DIR (a folder per person, or a faces.npz that was prepared before).
 
     A tenth of the people, by a hash of the name, is never trained on. The same command goes on where it stopped.
+
     Example: reanimate train photographs -o mymodel --images 200000
     """
     from reanimate.inversion.features import SqueezeNetFeatures
@@ -47,25 +51,26 @@ def train(
     from reanimate.training.data import load_faces
     from reanimate.training.run import Training
 
+    if resolution not in RESOLUTIONS:
+        raise ConfigError("resolution", f"{resolution} is not one of {', '.join(map(str, RESOLUTIONS))}")
     work = output.with_name(f"{output.name}.training")
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MediaError(work, f"cannot write ({(error.strerror or str(error)).lower()})") from error
+    make_folder(work)
     packed = faces_dir if faces_dir.is_file() else work / FACES
     if not packed.is_file():
         _prepare(faces_dir, packed)
+    elif packed != faces_dir:
+        click.echo(f"note: {packed} holds the faces as aligned before; remove it to align them again", err=True)
     faces = load_faces(packed)
     click.echo(f"{len(faces.names)} faces, {int(faces.held_out.sum())} of them held out", err=True)
     if prepare_only:
-        click.echo(packed)
+        print_path(packed)
         return
     config = TrainingConfig(
         resolution=resolution, images=images, batch=batch, channel_base=channel_base, channel_max=channel_max
     )
     network = SqueezeNetFeatures(features) if features is not None else None
     training = Training(work, config, faces, network, pick_device(device), compiled=compiled)
-    if not training.run(_Progress(training.model.images, images), minutes=minutes or float("inf")):
+    if not training.run(_Progress(training.model.images, images), minutes=float("inf") if minutes is None else minutes):
         click.echo(f"stopped at {training.model.images} of {images} images; the same command goes on", err=True)
         return
     card = training.export(output, output.name, licence, source or faces_dir.name)

@@ -27,15 +27,14 @@ class ApplyParams:
         """Refuse what cannot be run."""
         if not abs(self.gain) <= 100:
             raise ConfigError("gain", f"{self.gain} is not from -100 to 100")
+        if self.scale is not None and not 0 <= self.scale <= 1e6:
+            raise ConfigError("scale", f"{self.scale} is not from 0 to 1000000")
 
 
 def run(job: Job) -> None:
     """Identity and PoseDeltas to Latents."""
     params, deltas = job.params, load_deltas(job.inputs["pose"])
     identity = load_identity(job.inputs["identity"])
-    num_ws = identity.ws.shape[0]
-    if params.layers is not None and not all(0 <= layer < num_ws for layer in params.layers):
-        raise ConfigError("layers", f"{list(params.layers)} is not within 0 to {num_ws - 1}, the model's layers")
     ws = apply(identity, deltas, params.gain, params.scale, params.layers)
     save_latents(job.folder, Latents(ws, np.full(len(ws), np.nan, np.float32), deltas.frame_rate))
 

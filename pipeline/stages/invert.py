@@ -21,11 +21,10 @@ from reanimate.motion import interpolate_missing
 from reanimate.types import Bool, Latents, UInt8
 
 
-@dataclass(frozen=True, slots=True)
-class InvertStageParams:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvertStageParams(InvertParams):
     """The inversion's parameters and the model it is done with."""
 
-    invert: InvertParams
     model_digest: str
     model: str = field(metadata={"key": False})
     """Where the model is."""
@@ -33,20 +32,22 @@ class InvertStageParams:
 
 def run(job: Job) -> None:
     """Crops to Latents; goes on from the last frame in the log."""
-    params: InvertParams = job.params.invert
+    params: InvertStageParams = job.params
     track, info = load_track(job.inputs["track"])
     crops = open_frames(job.inputs["crops"] / CROPS)
-    bundle = load_bundle(job.params.model, job.device)
+    bundle = load_bundle(params.model, job.device)
     loss = make_loss(params.loss, params.norm, device=job.device)
     inverter = Inverter(bundle.generator, bundle.encoder, loss, params)
     with torch.no_grad():
         shape = tuple(inverter.start(to_tensor(crops[:1]).to(job.device)).shape)
     variables, losses = _invert_clip(job, inverter, crops, track.detected, track.cuts, shape)
     with torch.no_grad():
-        parts = [to_ws(bundle.generator, params.space, chunk.to(job.device)).cpu() for chunk in variables.split(64)]
+        parts = [
+            to_ws(bundle.generator, params.space, chunk.to(job.device)).cpu() for chunk in torch.split(variables, 64)
+        ]
     ws = interpolate_missing(torch.cat(parts).numpy(), track.detected)
-    (job.folder / LOG).unlink()
     save_latents(job.folder, Latents(ws, losses, info.frame_rate))
+    (job.folder / LOG).unlink()  # last: until then, a kill costs no frame
 
 
 LOG = "frames.log"

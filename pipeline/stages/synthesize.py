@@ -31,7 +31,7 @@ def run(job: Job) -> None:
     ws = torch.from_numpy(load_latents(job.inputs["latents"]).ws)
     job.reporter.start("synthesize", len(ws))
     with FrameWriter(job.folder / FRAMES, len(ws), generator.resolution) as writer, torch.no_grad():
-        for chunk in ws.split(BATCH):
+        for chunk in torch.split(ws, BATCH):
             for picture in to_pictures(generator.synthesis(chunk.to(job.device))):
                 writer.write(picture)
             job.reporter.advance(len(chunk))

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 from safetensors import SafetensorError
@@ -30,7 +30,8 @@ DEFAULT_MODEL = "faces"
 EMBEDDED = Path(__file__).parent.parent / "models"
 CARD = "model.json"
 MAX_CARD_BYTES = 1 << 20
-MAX_RESOLUTION, MAX_WIDTH = 2048, 4096  # a card may not ask for more memory than any published model needs
+MAX_RESOLUTION, MAX_WIDTH = 2048, 4096  # a card may not ask for more than any published model needs
+_LIMITS = {"channel_base": MAX_WIDTH * 64, "mapping_layers": 64, "num_ws": 64}  # of the rest, MAX_WIDTH
 _FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {"stylegan2": (StyleGAN2Config, StyleGAN2)}
 
 
@@ -96,8 +97,10 @@ def read_card(folder: Path) -> Card:
         if data.pop("schema") != SCHEMA:
             raise ModelError(folder, f"{CARD} has another schema than {SCHEMA}; update reanimate or the bundle")
         card = Card(**data)
-        if not (isinstance(card.config, dict) and isinstance(card.files, dict) and isinstance(card.digest, str)):
+        if not (isinstance(card.config, dict) and isinstance(card.files, dict) and isinstance(card.family, str)):
             raise TypeError("wrong type")
+        if card.digest != _digest(card.files):
+            raise ValueError("its digest is not that of its files")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(folder, f"{CARD} cannot be read ({error})") from error
     return card
@@ -114,12 +117,14 @@ def load_bundle(model: str, device: str = "cpu") -> Bundle:
     if card.family not in _FAMILIES:
         raise ModelError(model, f"family {card.family!r} is not known; known: {', '.join(_FAMILIES)}")
     config_type, network_type = _FAMILIES[card.family]
-    generator = network_type(_configure(config_type, card.config, model))
-    _fill(generator, folder, "generator.safetensors", card)
+    config = _configure(config_type, card.config, model)
+    generator = _load(network_type, config, folder, "generator.safetensors", card)
     encoder = None
     if card.encoder is not None:
-        encoder = Encoder(_configure(EncoderConfig, card.encoder, model))
-        _fill(encoder, folder, "encoder.safetensors", card)
+        sizes = _configure(EncoderConfig, card.encoder, model)
+        if (sizes.resolution, sizes.num_ws, sizes.w_dim) != (config.resolution, config.num_ws, config.w_dim):
+            raise ModelError(model, "the encoder's sizes are not the generator's")
+        encoder = _load(Encoder, sizes, folder, "encoder.safetensors", card)
         encoder = encoder.to(device).eval().requires_grad_(False)
     return Bundle(card, generator.to(device).eval().requires_grad_(False), encoder)
 
@@ -142,7 +147,7 @@ def save_bundle(
     if encoder is not None:
         contents["encoder.safetensors"] = _half(encoder)
     files = {file: hashlib.sha256(data).hexdigest() for file, data in contents.items()}
-    digest = hashlib.sha256("".join(sorted(files.values())).encode()).hexdigest()
+    digest = _digest(files)
     card = Card(
         name=name,
         family="stylegan2",
@@ -171,33 +176,46 @@ def write_card(folder: Path, card: Card) -> None:
     partial.replace(folder / CARD)
 
 
+def _digest(files: Mapping[str, str]) -> str:
+    return hashlib.sha256("".join(sorted(files.values())).encode()).hexdigest()
+
+
 def _configure(config_type: type[Any], arguments: Mapping[str, Any], model: str) -> Any:
     try:
         config = config_type(**arguments)
     except TypeError as error:
         raise ModelError(model, f"the card's sizes do not fit ({error})") from error
-    sizes = [v for v in arguments.values() if isinstance(v, int | float)]
-    resolution = config.resolution
-    if any(v < 0 or v > MAX_WIDTH * 64 for v in sizes) or max(config.w_dim, config.channel_max) > MAX_WIDTH:
-        raise ModelError(model, "the card claims sizes that no model has")
-    if not isinstance(resolution, int) or resolution not in (2**i for i in range(3, MAX_RESOLUTION.bit_length())):
-        raise ModelError(model, f"resolution {resolution!r} is not a power of two from 8 to {MAX_RESOLUTION}")
+    for name, kind in get_type_hints(config_type).items():
+        value, top = getattr(config, name), _LIMITS.get(name, MAX_WIDTH)
+        known = value in get_args(kind) if get_args(kind) else type(value) in (int, kind) and 0 < value <= top
+        if not known:
+            raise ModelError(model, f"the card claims {name} {value!r}, which no model has")
+    if config.resolution not in (2**i for i in range(3, MAX_RESOLUTION.bit_length())):
+        raise ModelError(model, f"resolution {config.resolution!r} is not a power of two from 8 to {MAX_RESOLUTION}")
+    if config.channel_base < config.resolution:
+        raise ModelError(model, f"channel_base {config.channel_base} leaves no channel at {config.resolution} px")
     return config
 
 
-def _fill(network: nn.Module, folder: Path, file: str, card: Card) -> None:
+def _load(network_type: type[Any], config: Any, folder: Path, file: str, card: Card) -> Any:
     try:
         data = (folder / file).read_bytes()
     except OSError as error:
         raise ModelError(folder, f"{file} cannot be read ({(error.strerror or str(error)).lower()})") from error
     if hashlib.sha256(data).hexdigest() != card.files.get(file):
         raise ModelError(folder, f"{file} is damaged: its digest is not the card's; fetch or make the bundle again")
+    with torch.device("meta"):  # a card may ask for more memory than its weights fill
+        claimed = 2 * sum(value.numel() for value in network_type(config).state_dict().values())
+    if claimed > len(data):
+        raise ModelError(folder, f"{file} holds {len(data)} bytes, and the card asks for {claimed}")
+    network: nn.Module = network_type(config)
     try:
         tensors = load_tensors(data)
         network.load_state_dict({name: value.float() for name, value in tensors.items()})
     except (SafetensorError, RuntimeError, KeyError) as error:
         first = str(error).strip().splitlines()
         raise ModelError(folder, f"{file} does not fit the card ({first[-1].strip() if first else error})") from error
+    return network
 
 
 def _half(network: nn.Module) -> bytes:

@@ -24,7 +24,7 @@ class Follower:
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
-        self._thumb: np.ndarray | None = None  # type: ignore[type-arg]
+        self._thumb: Float32 | None = None
         self._change = 0.0
         self._last: Face | None = None  # in this shot
         self._misses = 0  # frames in a row

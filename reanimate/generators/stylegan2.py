@@ -165,10 +165,7 @@ class SynthesisBlock(nn.Module):
         fir: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Activations and picture at this resolution; `ws` are this block's codes, the last for the picture."""
-        if x is None:
-            x = self.const.expand(ws[0].shape[0], -1, -1, -1)
-        else:
-            x = self.conv0(x, ws[0], noise_mode, fir)
+        x = self.const.expand(ws[0].shape[0], -1, -1, -1) if x is None else self.conv0(x, ws[0], noise_mode, fir)
         x = self.conv1(x, ws[-2], noise_mode, fir)
         rgb: torch.Tensor = self.torgb(x, ws[-1])
         if picture is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -58,9 +59,7 @@ class Encoder(nn.Module):
         start = config.resolution // 2  # half resolution from the first layer on: most of the cost lies at full size
         self.stem = nn.Conv2d(12, config.channels(start), 3, padding=1)
         sizes = [start // 2**i for i in range(start.bit_length()) if start // 2**i >= 4]
-        self.blocks = nn.Sequential(
-            *(_Block(config.channels(a), config.channels(b)) for a, b in zip(sizes, sizes[1:], strict=False))
-        )
+        self.blocks = nn.Sequential(*(_Block(config.channels(a), config.channels(b)) for a, b in pairwise(sizes)))
         self.last = nn.Conv2d(config.channels(4), config.channels(4), 3, padding=1)
         features = config.channels(4) * 16
         self.to_w = nn.Linear(features, config.w_dim)

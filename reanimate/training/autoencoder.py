@@ -76,11 +76,12 @@ class Autoencoder:
             mapping_activation="linear",
         )
         codes = EncoderConfig(config.resolution, shape.num_ws, config.w_dim, config.channel_base, config.channel_max)
-        self.generator = StyleGAN2(shape).to(device, memory_format=torch.channels_last)
-        self.encoder = Encoder(codes).to(device, memory_format=torch.channels_last)
+        self.generator = StyleGAN2(shape).to(device).to(memory_format=torch.channels_last)
+        self.encoder = Encoder(codes).to(device).to(memory_format=torch.channels_last)
         for resolution in shape.block_resolutions:
             if resolution > config.first_resolution:  # joins later without a jolt
-                nn.init.zeros_(self.generator.synthesis_network.get_submodule(f"b{resolution}").torgb.weight)
+                torgb = self.generator.synthesis_network.get_submodule(f"b{resolution}.torgb")
+                nn.init.zeros_(torgb.get_parameter("weight"))
         self.generator_average = copy.deepcopy(self.generator).requires_grad_(False)
         self.encoder_average = copy.deepcopy(self.encoder).requires_grad_(False)
         self.features = features.to(device) if features is not None else None

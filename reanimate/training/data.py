@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from reanimate.errors import FaceNotFound, MediaError
 from reanimate.faces.align import crop, pose_from_quad, quad_from_landmarks, quad_from_pose
-from reanimate.images import is_picture, read_image
+from reanimate.images import decode, encode_webp, is_picture, read_image
 from reanimate.types import Bool, Float32, UInt8
 
 MARGIN = 1.125  # side of the stored crop over side of the FFHQ quad
@@ -98,10 +98,9 @@ def _align_one(path: Path, resolution: int) -> tuple[bytes, Float32] | None:
     quad = quad_from_landmarks(face.landmarks)
     centre, half, angle = pose_from_quad(quad)
     pixels = crop(picture, quad_from_pose(centre, half * MARGIN, angle), round(resolution * MARGIN))
-    _, blob = cv2.imencode(".webp", pixels[:, :, ::-1], [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
     x, y = (quad[3] - quad[0]) / resolution, (quad[1] - quad[0]) / resolution
     inverse = np.linalg.inv(np.column_stack([x, y]).astype(np.float64))
-    return blob.tobytes(), ((face.landmarks - quad[0]) @ inverse.T).astype(np.float32)
+    return encode_webp(pixels, QUALITY), ((face.landmarks - quad[0]) @ inverse.T).astype(np.float32)
 
 
 def _pack(kept: list[tuple[str, bytes, Float32]], resolution: int) -> bytes:
@@ -130,8 +129,10 @@ def load_faces(path: Path) -> Faces:
                 raise MediaError(path, f"not a face file of format {FORMAT}")
             resolution = int(data["resolution"])
             blobs = np.split(data["blobs"], data["ends"][:-1])
-            pictures = np.stack([cv2.imdecode(blob, cv2.IMREAD_COLOR_RGB) for blob in blobs])
-            return Faces(pictures.astype(np.uint8), data["landmarks"], data["names"], resolution)
+            pictures = [picture for blob in blobs if (picture := decode(blob)) is not None]
+            if len(pictures) != len(data["names"]):
+                raise MediaError(path, f"{len(data['names']) - len(pictures)} of its pictures are damaged")
+            return Faces(np.stack(pictures), data["landmarks"], data["names"], resolution)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise MediaError(path, "not a face file; make one by pointing train at a folder of photographs") from error
 
@@ -152,7 +153,8 @@ def sampling_weights(faces: Faces, oversampling: float = 3.0) -> NDArray[np.floa
     yaw, mouth = yaw_and_mouth(faces.landmarks)
     weights = np.where((np.abs(yaw) > np.quantile(np.abs(yaw), 0.85)) | (mouth > 0.3), oversampling, 1.0)
     weights[faces.held_out] = 0.0
-    return weights / weights.sum()
+    shares: NDArray[np.float64] = weights / weights.sum()
+    return shares
 
 
 def jittered(

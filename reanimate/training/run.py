@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -60,12 +60,12 @@ class Training:
         try:
             state = torch.load(path, map_location=self.model.device, weights_only=True)
             before, now = dict(state["config"]), asdict(self.model.config)
-        except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
+            differing = sorted(k for k in now if k != "images" and now[k] != before.get(k))
+            if differing:
+                raise ModelError(path, f"was trained with other settings ({', '.join(differing)}); give another folder")
+            self.model.restore(state)
+        except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise ModelError(path, "is not a training state; remove it to begin again") from error
-        differing = sorted(k for k in now if k != "images" and now[k] != before.get(k))
-        if differing:
-            raise ModelError(path, f"was trained with other settings ({', '.join(differing)}); give another folder")
-        self.model.restore(state)
 
     def run(
         self, report: Callable[[int, dict[str, float]], None], *, every: int = 4_000, minutes: float = float("inf")
@@ -96,7 +96,7 @@ class Training:
         """State, one more line of the curves, and the pictures."""
         partial = self.folder / f"{STATE}.partial"
         torch.save(self.model.state(), partial)
-        os.replace(partial, self.folder / STATE)
+        partial.replace(self.folder / STATE)
         row = {"images": self.model.images, "seconds": round(seconds, 1), **losses, **self.measure()}
         with (self.folder / CURVES).open("a") as file:
             file.write(json.dumps({k: round(v, 5) for k, v in row.items()}) + "\n")
@@ -132,7 +132,8 @@ class Training:
         """[count, 3, R, R] random faces of the averaged generator; `fit_w` must have run."""
         generator = self.model.generator_average
         z = torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(SAMPLE_SEED))
-        return generator.synthesis(generator.mapping(z.to(self.model.device), truncation_psi), "none")
+        pictures: torch.Tensor = generator.synthesis(generator.mapping(z.to(self.model.device), truncation_psi), "none")
+        return pictures
 
     def export(self, folder: Path, name: str, licence: str, source: str) -> Card:
         """Write the averaged networks as a bundle."""
