@@ -47,7 +47,10 @@ def root() -> None:
 def run(
     source: Path, target: Path, output: Path | None, until: str | None, force: tuple[str, ...], **flags: Any
 ) -> None:
-    """Make TARGET (a picture or a video) move like the person in SOURCE (a video).
+    """Make TARGET move like the person in SOURCE.
+
+    SOURCE is a video; TARGET is a picture, or a video whose mean face is taken. The result keeps SOURCE's frames,
+    frame rate and sound.
 
     Example: reanimate run clip.mp4 portrait.jpg -o out.mp4
     """
@@ -80,7 +83,9 @@ def run(
 @smooth_option
 @running_options
 def plan(source: Path, target: Path, until: str | None, force: tuple[str, ...], **flags: Any) -> None:
-    """Say what `run` would do with SOURCE and TARGET, and why: frames, passes, time and disk. Runs nothing.
+    """Say what `run` would do, and why.
+
+    Every stage with its reason, then frames, passes, time and disk at most. Nothing is run or written.
 
     Example: reanimate plan clip.mp4 portrait.jpg --gain 1.2
     """

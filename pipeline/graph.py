@@ -78,7 +78,9 @@ def settings(
 def _resolution(model: Model) -> int:
     resolution = model.card.config.get("resolution")
     if type(resolution) is not int or not 8 <= resolution <= MAX_RESOLUTION or resolution.bit_count() != 1:
-        raise ModelError(model.folder, f"its card says {show(resolution)} px, not a power of two up to {MAX_RESOLUTION}")
+        raise ModelError(
+            model.folder, f"its card says {show(resolution)} px, not a power of two up to {MAX_RESOLUTION}"
+        )
     return resolution
 
 

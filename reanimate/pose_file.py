@@ -9,7 +9,10 @@ The mean itself, which is who was filmed, is not in the file.
 from __future__ import annotations
 
 import json
+import lzma
+import struct
 import zipfile
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,6 +23,8 @@ from reanimate.types import PoseDeltas
 
 FORMAT, VERSION = "reanimate-pose", 1
 MAX_BYTES = 1 << 32  # of deltas: an hour at 60 frames per second is 4.4e9 numbers in the largest official model
+# what zipfile raises over a damaged archive; RuntimeError for one that says it is encrypted
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError)
 
 
 def save_pose(path: Path, deltas: PoseDeltas) -> None:
@@ -73,7 +78,7 @@ def load_pose(path: Path) -> PoseDeltas:
         raise MediaError(path, "no such file") from error
     except OSError as error:
         raise MediaError(path, (error.strerror or str(error)).lower()) from error
-    except (ValueError, KeyError, TypeError, ZeroDivisionError, zipfile.BadZipFile, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError, *_DAMAGED) as error:
         raise MediaError(path, "not a pose file; make one with: reanimate pose export") from error
 
 

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import wave
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import cli
+from pipeline.graph import open_model, run_graph, settings
+from pipeline.runner import execute
+from pipeline.store import Store
 from reanimate.checkpoints.bundle import save_bundle
 from reanimate.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from reanimate.images import resize, write_image
 from reanimate.inversion.encoder import Encoder, EncoderConfig
+from reanimate.training.data import Faces
 from reanimate.types import VideoInfo
-from reanimate.video import write_video
+from reanimate.video import frames, probe, write_video
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -81,10 +91,10 @@ def face_video() -> Path:
     return ROOT / "examples" / "source.mp4"
 
 
-def write_clip(path: Path, frames: np.ndarray, rate: Fraction = Fraction(25)) -> Path:
+def write_clip(path: Path, pictures: np.ndarray, rate: Fraction = Fraction(25)) -> Path:
     """[T, H, W, 3] as a silent video."""
-    info = VideoInfo(frames.shape[2], frames.shape[1], len(frames), rate, has_audio=False)
-    write_video(path, iter(frames), info, sound_from=None)
+    info = VideoInfo(pictures.shape[2], pictures.shape[1], len(pictures), rate, has_audio=False)
+    write_video(path, iter(pictures), info, sound_from=None)
     return path
 
 
@@ -106,3 +116,140 @@ def face_points(centre: tuple[float, float] = (0.0, 0.0), size: float = 100.0, r
     points = np.array(jaw + brows + nose + eyes + outer + inner) * size
     turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
     return (points @ turn.T + centre).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line that the command complains in."""
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, f"not one line of error: {self.err!r}"
+        assert "Traceback" not in self.err
+        assert self.err.splitlines()[-1] == lines[0], "and it is the last one"
+        return lines[0]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """The command line in this process, with a cache and a working folder of its own; checks the exit code."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REANIMATE_CACHE", str(tmp_path / "cache"))
+
+    def run(*arguments: object, code: int = 0) -> Done:
+        monkeypatch.setattr(sys, "argv", ["reanimate", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        done = Done(int(stop.value.code or 0), out, err)
+        assert done.code == code, f"exit code {done.code} instead of {code}\n{err}\n{out}"
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def face_frames(face_video: Path) -> np.ndarray:
+    """The first frames [10, H, W, 3] of the example source."""
+    return np.stack(list(islice(frames(face_video, probe(face_video)), 10)))
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory, face_frames: np.ndarray) -> Path:
+    """Ten frames of a face at a rate that is no whole number, with as much sound."""
+    folder = tmp_path_factory.mktemp("source")
+    rate = Fraction(30000, 1001)
+    with wave.open(str(folder / "hum.wav"), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(48000)
+        t = np.arange(round(48000 * len(face_frames) / rate)) / 48000
+        sound.writeframes((8000 * np.sin(2 * np.pi * 220 * t)).astype("<i2").tobytes())
+    info = VideoInfo(face_frames.shape[2], face_frames.shape[1], len(face_frames), rate, has_audio=True)
+    write_video(folder / "source.mp4", iter(face_frames), info, sound_from=folder / "hum.wav")
+    return folder / "source.mp4"
+
+
+@pytest.fixture(scope="session")
+def second_target(tmp_path_factory: pytest.TempPathFactory, face_frames: np.ndarray) -> Path:
+    """Another picture of a face."""
+    path = tmp_path_factory.mktemp("second") / "second.png"
+    write_image(path, face_frames[0])
+    return path
+
+
+QUICK_SETS = ("invert.first_steps=5", "invert.steps=2")
+
+
+@pytest.fixture(scope="session")
+def quick(tiny_bundle: Path) -> list[object]:
+    """Options with which a run takes a second."""
+    return ["--model", tiny_bundle, *(word for text in QUICK_SETS for word in ("--set", text))]
+
+
+@pytest.fixture(scope="session")
+def finished_cache(
+    tmp_path_factory: pytest.TempPathFactory, source: Path, face_picture: Path, tiny_bundle: Path
+) -> Path:
+    """The cache that `run source face_picture` with the quick options leaves."""
+    root = tmp_path_factory.mktemp("finished") / "cache"
+    model = open_model(str(tiny_bundle))
+    execute([run_graph(source, face_picture, model, settings(model, sets=QUICK_SETS))], Store(root))
+    return root
+
+
+@pytest.fixture
+def finished(call: Callable[..., Done], tmp_path: Path, finished_cache: Path) -> Path:
+    """The cache of `call`, filled by an earlier run of source and face_picture."""
+    return Path(shutil.copytree(finished_cache, tmp_path / "cache"))
+
+
+def stages(cache: Path) -> dict[str, set[str]]:
+    """{stage: keys} of the finished results in a cache."""
+    found: dict[str, set[str]] = {}
+    for manifest in cache.glob("*/*/manifest.json"):
+        if not manifest.parent.name.endswith(".partial"):
+            found.setdefault(manifest.parent.parent.name, set()).add(manifest.parent.name)
+    return found
+
+
+def squeezenet_weights(seed: int = 0) -> dict[str, np.ndarray]:
+    """Random weights under the names and shapes of SqueezeNet 1.1, at a size that keeps activations alive."""
+    rng = np.random.default_rng(seed)
+    shapes: dict[str, tuple[int, ...]] = {"conv1": (64, 3, 3, 3)}
+    sizes = [(64, 16, 64), (128, 16, 64), (128, 32, 128), (256, 32, 128)]
+    sizes += [(256, 48, 192), (384, 48, 192), (384, 64, 256), (512, 64, 256)]
+    for i, (before, squeezed, expanded) in enumerate(sizes, 2):
+        shapes[f"fire{i}.squeeze1x1"] = (squeezed, before, 1, 1)
+        shapes[f"fire{i}.expand1x1"] = (expanded, squeezed, 1, 1)
+        shapes[f"fire{i}.expand3x3"] = (expanded, squeezed, 3, 3)
+    weights = {}
+    for name, shape in shapes.items():
+        size = np.sqrt(2 / np.prod(shape[1:]))
+        weights[f"{name}.weight"] = rng.normal(0, size, shape).astype(np.float32)
+        weights[f"{name}.bias"] = rng.normal(0, 0.1, shape[0]).astype(np.float32)
+    return weights
+
+
+def squeezenet_file(path: Path) -> Path:
+    """Random SqueezeNet weights as an npz."""
+    np.savez(path, **squeezenet_weights())
+    return path
+
+
+def made_up_faces(count: int = 24, resolution: int = 16) -> Faces:
+    """Smooth blots with landmarks, of people with one picture each; about a tenth of them is held out."""
+    rng = np.random.default_rng(0)
+    side = round(resolution * 1.125)
+    coarse = rng.integers(0, 256, (count, 3, 3, 3), np.uint8)
+    pictures = np.stack([resize(picture, side, side) for picture in coarse])
+    points = [face_points((resolution / 2, resolution / 2), resolution / 2, roll) for roll in rng.normal(0, 0.1, count)]
+    names = np.array([f"person{i}/1.jpg" for i in range(count)])
+    return Faces(pictures, np.stack(points), names, resolution)

@@ -28,10 +28,12 @@ def bench() -> None:
 @inversion_options
 @json_option
 def reconstruct(images_dir: Path, limit: int, everyone: bool, sheet: Path | None, as_json: bool, **flags: Any) -> None:
-    """Invert held-out faces below IMAGES_DIR and ask dlib's descriptor whether they are still the same people.
+    """Measure how well faces survive inversion.
 
-    Held out is a tenth of the people by a hash of the folder's name, as in training.
-    Example: reanimate bench reconstruct photographs --limit 200 --sheet faces.png
+    Held-out faces below IMAGES_DIR are inverted, and dlib's descriptor is asked whether they are still the same
+    people. Held out is a tenth of the people by a hash of the folder's name, as in training.
+
+    Example: reanimate bench reconstruct photographs --sheet faces.png
     """
     from pipeline.commands.reconstruct import measure
     from reanimate.images import is_picture
@@ -58,7 +60,9 @@ def reconstruct(images_dir: Path, limit: int, everyone: bool, sheet: Path | None
 @inversion_options
 @json_option
 def clips(clips_dir: Path, targets: tuple[Path, ...], output: Path, as_json: bool, **flags: Any) -> None:
-    """Run every video in CLIPS_DIR with every TARGET: frames, durations, faces, seconds; a row that failed says why.
+    """Run every video in CLIPS_DIR with every TARGET.
+
+    A row for each: frames, durations, faces, seconds; one that failed says why.
 
     Example: reanimate bench clips videos ann.jpg bob.jpg -o results
     """

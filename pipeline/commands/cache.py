@@ -54,10 +54,18 @@ def verify(folder: Path | None) -> None:
 
 @cache.command()
 @_where
-@click.option("--unused-for", type=click.FloatRange(min=0), default=None, metavar="DAYS", help="Only what was not used for so long.")
+@click.option(
+    "--unused-for",
+    type=click.FloatRange(min=0),
+    default=None,
+    metavar="DAYS",
+    help="Only what was not used for so long.",
+)
 @click.option("--all", "everything", is_flag=True, help="Everything that is not in use.")
 def clean(folder: Path | None, unused_for: float | None, everything: bool) -> None:
-    """Remove what was interrupted or damaged; with options, finished stages too.
+    """Remove what was interrupted or damaged.
+
+    With options, finished stages too.
 
     Example: reanimate cache clean --unused-for 30
     """

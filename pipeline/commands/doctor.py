@@ -15,7 +15,9 @@ _MODULES = ("torch", "torchvision", "cv2", "dlib", "scipy", "numpy", "ffmpeg", "
 
 @click.command()
 def doctor() -> None:
-    """Check that everything a run needs is here; exit code 1 if something is missing.
+    """Check that everything a run needs is here.
+
+    The exit code is 1 if something is missing.
 
     Example: reanimate doctor
     """

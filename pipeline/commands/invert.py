@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,7 @@ def _invert_one(inverter: Any, path: Path, folder: Path, *, align: bool) -> str:
     picture, resolution = read_image(path), generator.resolution
     crop = aligned_crop(picture, resolution, path) if align else square_crop(picture, resolution, path)
     device = generator.w_avg.device
-    with click.progressbar(
-        length=inverter.params.first_steps, label=path.name, file=click.get_text_stream("stderr")
-    ) as bar:
+    with click.progressbar(length=inverter.params.first_steps, label=path.name, file=sys.stderr) as bar:
         solution = inverter.first(to_tensor(crop[None]).to(device), lambda: bar.update(1))
     write_image(folder / f"{path.stem}.crop.png", crop)
     write_image(folder / f"{path.stem}.recon.png", to_pictures(generator.synthesis(solution.ws))[0], synthetic=True)

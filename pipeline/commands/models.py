@@ -44,7 +44,9 @@ def list_models(as_json: bool) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random faces.")
 @json_option
 def show(model: str, output: Path | None, psi: float, seed: int, as_json: bool) -> None:
-    """Show what MODEL (a name or a bundle's folder) is and how it was made.
+    """Show what MODEL is and how it was made.
+
+    MODEL is an embedded model's name or a bundle's folder.
 
     Example: reanimate models show faces -o samples.png
     """

@@ -44,7 +44,7 @@ _INVERSION = (
 )  # fmt: skip
 _MOTION = (
     click.option("--gain", type=float, default=None, help="How much of the motion is applied. [default: 1.0]"),
-    click.option("--layers", default=None, metavar="A-B", help="Layers that move, such as 0-5 or 0,2,4. [default: all]"),
+    click.option("--layers", default=None, metavar="A-B", help="What moves, such as 0-5 or 0,2,4. [default: all]"),
     click.option("--amplitude", type=click.Choice(["source", "model"]), default="source", show_default=True,
                  help="Move as far as the source does, or as far as is typical for the model."),
     click.option("--size", type=int, default=None, help="Side of the video, px. [default: the model's resolution]"),

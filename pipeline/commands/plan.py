@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.commands.options import Setup
+from pipeline.commands.terminal import duration
 from pipeline.runner import Step
 from pipeline.stages.clip import open_clip
 
@@ -17,29 +18,40 @@ _PER_FRAME = {"track": 0.03, "align": 0.005, "synthesize": 0.02, "encode": 0.002
 def describe(steps: Sequence[Step], clips: Mapping[str, Path], setup: Setup) -> str:
     """A table of steps with reasons, then totals. `clips` are the files by role."""
     frames = {role: open_clip(path)[0].num_frames for role, path in clips.items()}
-    frames |= {"apply": frames["source"], "synthesize": frames["source"], "encode": frames["source"]}
+    steps = sorted(steps, key=_row)
     invert = setup.chosen["invert"]
     per_pass = _seconds_per_pass(setup) if any(s.node.stage.name == "invert" and _runs(s) for s in steps) else 0.0
     lines, seconds, disk = [], 0.0, 0
     for step in steps:
         label, name = step.node.label, step.node.stage.name
         count = frames.get(label.partition("/")[0], frames["source"])
-        lines.append(f"{'run' if _runs(step) else 'cached':>7}  {label:<18} {'; '.join(step.reasons)}")
         if not _runs(step):
+            lines.append(f"{'cached':>7}  {label}")
             continue
+        lines.append(f"{'run':>7}  {label:<18}  {'; '.join(step.reasons)}")
         passes = invert.first_steps + (count - 1) * (invert.steps if invert.warm_start else invert.first_steps)
         seconds += passes * per_pass if name == "invert" else _PER_FRAME.get(name, 0.0) * count
         disk += _bytes_per_frame(name, setup) * count
         if name == "invert":
-            lines[-1] += f" ({count} frames, at most {passes} passes)"
+            lines[-1] += f" ({_frames(count)}, at most {passes} passes)"
     if not any(_runs(step) for step in steps):
         return "\n".join([*lines, "nothing to do: every stage is in the cache"])
-    total = f"{frames['source']} frames; at most about {_words(seconds)} and {disk / 2**20:.1f} MiB of cache"
+    total = f"{_frames(frames['source'])}; at most about {duration(seconds)} and {disk / 2**20:.1f} MiB of cache"
     return "\n".join([*lines, f"{total}, on {setup.device}"])
+
+
+def _row(step: Step) -> int:
+    """By clip, in the order of running: a result that only the sound is taken from would else come late."""
+    role, clip, _ = step.node.label.partition("/")
+    return ("target", "source").index(role) if clip else 2
 
 
 def _runs(step: Step) -> bool:
     return step.status != "cached" or step.forced
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame{'' if count == 1 else 's'}"
 
 
 def _seconds_per_pass(setup: Setup) -> float:
@@ -65,7 +77,3 @@ def _bytes_per_frame(stage: str, setup: Setup) -> int:
     picture = 3 * int(config["resolution"]) ** 2
     codes = 4 * int(config["w_dim"]) * 2 * (int(config["resolution"]).bit_length() - 2)
     return {"align": picture, "synthesize": picture, "track": 600}.get(stage, 0 if stage == "encode" else codes)
-
-
-def _words(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -32,7 +32,7 @@ def pose() -> None:
 @inversion_options
 @smooth_option
 def export(source: Path, output: Path, **flags: Any) -> None:
-    """Write the pose of SOURCE (a video), without the identity of the person in it.
+    """Write the pose of SOURCE, a video, without the person's identity.
 
     Example: reanimate pose export clip.mp4 -o pose.npz
     """
@@ -86,7 +86,9 @@ def apply(pose_file: Path, targets: tuple[Path, ...], output: Path | None, out_d
 @click.argument("pose_file", metavar="POSE", type=PATH)
 @click.option("-o", "--output", type=PATH, default=Path("pose.png"), show_default=True, help="The picture to write.")
 def show(pose_file: Path, output: Path) -> None:
-    """Draw POSE: how far each layer moves over time, and the strongest movements.
+    """Draw POSE as a picture.
+
+    It shows how far each layer moves over time, and the strongest movements.
 
     Example: reanimate pose show pose.npz -o pose.png
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ def measure(paths: Sequence[Path], setup: Setup, sheet_path: Path | None) -> dic
     inverter = Inverter(bundle.generator, bundle.encoder, loss, params)
     crops, originals = _crops(paths, bundle.generator.resolution)
     optimised, encoded, passes, seconds = [], [], [], 0.0
-    with click.progressbar(range(0, len(crops), BATCH), label="inverting", file=click.get_text_stream("stderr")) as bar:
+    with click.progressbar(range(0, len(crops), BATCH), label="inverting", file=sys.stderr) as bar:
         for start in bar:
             target = to_tensor(crops[start : start + BATCH]).to(setup.device)
             began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What goes to the terminal: a bar with the time left where there is a screen, a line now and then where there is none."""
+"""What goes to the terminal: a bar where there is a screen, a line now and then where there is none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ def print_path(path: Path) -> None:
 
 def print_error(message: str) -> None:
     """One line on stderr, whatever is in the message."""
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    click.echo(f"error: {one_line(message)}", err=True)
+
+
+def one_line(text: str) -> str:
+    """Text that a file's name or a card may be part of, without line breaks or commands to the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 class TerminalReporter:
@@ -70,7 +75,7 @@ class TerminalReporter:
         """A remark, once."""
         if message not in self._spoken:
             self._spoken.add(message)
-            click.echo(f"note: {message}", err=True)
+            click.echo(f"note: {one_line(message)}", err=True)
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -29,7 +31,9 @@ CROP_SIDE = 128  # px; crops are kept at this size for models of any smaller one
 @click.option(
     "--features", type=PATH, default=None, help="npz of SqueezeNet weights for the perceptual part of the loss."
 )
-@click.option("--minutes", type=click.FloatRange(min=0), default=None, help="Stop after so many; the same command goes on.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0), default=None, help="Stop after so many; the same command goes on."
+)
 @click.option("--compile", "compiled", is_flag=True, help="Compile the step: worth it from about 10 minutes on.")
 @click.option("--prepare-only", is_flag=True, help="Only align the photographs into OUTPUT.training/faces.npz.")
 @click.option("--source", default=None, help="What the photographs are, for the card. [default: the folder's name]")
@@ -40,9 +44,10 @@ def train(
     source: str | None, licence: str, device: str, resolution: int, images: int, batch: int, channel_base: int,
     channel_max: int,
 ) -> None:  # fmt: skip
-    """Train a generator and its encoder on FACES_DIR (a folder per person, or a faces.npz that was prepared before).
+    """Train a generator and its encoder on FACES_DIR.
 
-    A tenth of the people, by a hash of the name, is never trained on. The same command goes on where it stopped.
+    FACES_DIR is a folder per person, or a faces.npz that was prepared before. A tenth of the people, by a hash of the
+    name, is never trained on. The same command goes on where it stopped.
 
     Example: reanimate train photographs -o mymodel --images 200000
     """
@@ -53,6 +58,8 @@ def train(
 
     if resolution not in RESOLUTIONS:
         raise ConfigError("resolution", f"{resolution} is not one of {', '.join(map(str, RESOLUTIONS))}")
+    if channel_base < resolution:
+        raise ConfigError("channel-base", f"{channel_base} leaves no channel at {resolution} px; use a multiple of it")
     work = output.with_name(f"{output.name}.training")
     make_folder(work)
     packed = faces_dir if faces_dir.is_file() else work / FACES
@@ -68,6 +75,7 @@ def train(
     config = TrainingConfig(
         resolution=resolution, images=images, batch=batch, channel_base=channel_base, channel_max=channel_max
     )
+    config = replace(config, first_resolution=min(config.first_resolution, resolution))  # a small model has no more
     network = SqueezeNetFeatures(features) if features is not None else None
     training = Training(work, config, faces, network, pick_device(device), compiled=compiled)
     if not training.run(_Progress(training.model.images, images), minutes=float("inf") if minutes is None else minutes):
@@ -82,7 +90,7 @@ def _prepare(folder: Path, packed: Path) -> None:
 
     if not folder.is_dir():
         raise MediaError(folder, "no such folder")
-    with click.progressbar(length=1, label="aligning", file=click.get_text_stream("stderr")) as bar:
+    with click.progressbar(length=1, label="aligning", file=sys.stderr) as bar:
         for done, total, data in prepare(folder, CROP_SIDE, os.cpu_count() or 1):
             bar.length = total
             bar.update(done - bar.pos)

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.artefacts import load_deltas, load_identity, save_latents
 from pipeline.stage import Job, Stage
-from reanimate.errors import ConfigError
+from reanimate.errors import ConfigError, MediaError
 from reanimate.motion import apply
 from reanimate.types import Latents
 
@@ -35,6 +35,8 @@ def run(job: Job) -> None:
     """Identity and PoseDeltas to Latents."""
     params, deltas = job.params, load_deltas(job.inputs["pose"])
     identity = load_identity(job.inputs["identity"])
+    if identity.ws.shape != deltas.deltas.shape[1:]:  # a file may claim any model
+        raise MediaError("pose", f"has {deltas.deltas.shape[1:]} numbers a frame, the model {identity.ws.shape}")
     ws = apply(identity, deltas, params.gain, params.scale, params.layers)
     save_latents(job.folder, Latents(ws, np.full(len(ws), np.nan, np.float32), deltas.frame_rate))
 

@@ -72,8 +72,11 @@ def find_bundle(model: str) -> Path:
         ModelError: neither is there.
     """
     for folder in (Path(model), EMBEDDED / model):
-        if (folder / CARD).is_file():
-            return folder
+        try:
+            if (folder / CARD).is_file():
+                return folder
+        except OSError:  # a name too long for a file is the name of none
+            continue
     known = sorted(p.parent.name for p in EMBEDDED.glob(f"*/{CARD}"))
     raise ModelError(model, f"not found; give a bundle's folder or one of: {', '.join(known)}")
 
@@ -97,7 +100,9 @@ def read_card(folder: Path) -> Card:
         if data.pop("schema") != SCHEMA:
             raise ModelError(folder, f"{CARD} has another schema than {SCHEMA}; update reanimate or the bundle")
         card = Card(**data)
-        if not (isinstance(card.config, dict) and isinstance(card.files, dict) and isinstance(card.family, str)):
+        tables = (card.config, card.files, card.provenance, card.measured)
+        texts = (card.name, card.family, card.licence)
+        if not (all(isinstance(t, dict) for t in tables) and all(isinstance(t, str) for t in texts)):
             raise TypeError("wrong type")
         if card.digest != _digest(card.files):
             raise ValueError("its digest is not that of its files")
@@ -204,10 +209,8 @@ def _load(network_type: type[Any], config: Any, folder: Path, file: str, card: C
         raise ModelError(folder, f"{file} cannot be read ({(error.strerror or str(error)).lower()})") from error
     if hashlib.sha256(data).hexdigest() != card.files.get(file):
         raise ModelError(folder, f"{file} is damaged: its digest is not the card's; fetch or make the bundle again")
-    with torch.device("meta"):  # a card may ask for more memory than its weights fill
-        claimed = 2 * sum(value.numel() for value in network_type(config).state_dict().values())
-    if claimed > len(data):
-        raise ModelError(folder, f"{file} holds {len(data)} bytes, and the card asks for {claimed}")
+    if 2 * config.fewest_weights > len(data):  # before a card is given more memory than its weights fill
+        raise ModelError(folder, f"{file} is smaller than a network of the card's sizes")
     network: nn.Module = network_type(config)
     try:
         tensors = load_tensors(data)

@@ -52,6 +52,12 @@ class StyleGAN2Config:
         """L."""
         return 2 * len(self.block_resolutions)
 
+    @property
+    def fewest_weights(self) -> int:
+        """Numbers that a network of these sizes holds at the least: its largest layers'."""
+        layers = sum(9 * self.channels(r) ** 2 + r * r for r in self.block_resolutions)
+        return layers + self.w_dim * (self.z_dim + (self.mapping_layers - 1) * self.w_dim)
+
 
 class FullyConnected(nn.Module):
     """A linear layer whose weight is stored at unit scale and multiplied by its gain when it runs."""

@@ -31,6 +31,12 @@ class EncoderConfig:
         """Channels of the block that works at a resolution."""
         return max(64, min(self.channel_base // resolution, self.channel_max))
 
+    @property
+    def fewest_weights(self) -> int:
+        """Numbers that a network of these sizes holds at the least: its largest layers'."""
+        layers = sum(9 * self.channels(2**i) ** 2 for i in range(2, self.resolution.bit_length() - 1))
+        return layers + 16 * self.channels(4) * (self.w_dim + self.hidden) + self.hidden * self.num_ws * self.w_dim
+
 
 class _Block(nn.Module):
     """Two 3x3 convolutions, the second halving the resolution, beside an averaged shortcut."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from reanimate.errors import MediaError, WeightsUnavailable
 _SQUEEZENET_MEAN = (122.679, 116.669, 104.006)  # RGB, 0 to 255
 _FIRE_AFTER_POOL = (2, 4, 6)  # fire modules that a max-pool precedes
 _SQUEEZENET_TAPS = (3, 5, 6, 7, 8, 9)
+# of an unreadable archive, of a missing name, of a wrong shape
+_NO_WEIGHTS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, ValueError, KeyError, AttributeError, RuntimeError)
 
 _VGG_LAYERS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512)  # 0 is a max-pool
 _VGG_TAPS = (2, 4, 7, 10, 13)  # conv1_2, conv2_2, conv3_3, conv4_3, conv5_3, counted in convolutions
@@ -33,15 +36,15 @@ class SqueezeNetFeatures(nn.Module):
         """Raises MediaError: `path` is not an npz that holds these weights."""
         super().__init__()
         try:
-            with np.load(path, allow_pickle=False) as data:
-                weights = {name: torch.from_numpy(np.array(data[name], np.float32)) for name in data.files}
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise MediaError(path, "not an npz of SqueezeNet weights") from error
-        if "conv1.weight" not in weights or "fire9.expand3x3.weight" not in weights:
-            raise MediaError(path, "holds no SqueezeNet 1.1 weights")
-        for name, value in weights.items():
-            self.register_buffer(name.replace(".", "_"), value, persistent=False)
-        self.register_buffer("mean", torch.tensor(_SQUEEZENET_MEAN).view(1, 3, 1, 1), persistent=False)
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+                for name in data.files:
+                    value = torch.from_numpy(np.array(data[name], np.float32))
+                    self.register_buffer(name.replace(".", "_"), value, persistent=False)
+            self.register_buffer("mean", torch.tensor(_SQUEEZENET_MEAN).view(1, 3, 1, 1), persistent=False)
+            with torch.no_grad():
+                self(torch.zeros(1, 3, 64, 64))  # every name and shape is looked at once
+        except _NO_WEIGHTS as error:
+            raise MediaError(path, "not an npz of SqueezeNet 1.1 weights") from error
 
     def _conv(self, name: str, x: torch.Tensor, stride: int = 1, padding: int = 0) -> torch.Tensor:
         weight, bias = (self.get_buffer(f"{name}_{part}".replace(".", "_")) for part in ("weight", "bias"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import multiprocessing
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -70,7 +71,8 @@ def prepare(folder: Path, resolution: int, workers: int = 1) -> Iterator[tuple[i
     if not names:
         raise MediaError(folder, "no pictures below this folder")
     kept: list[tuple[str, bytes, Float32]] = []
-    with ProcessPoolExecutor(workers) as pool:
+    # spawned, not forked: a fork inherits opencv's pool of threads without its threads, and waits for them for ever
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         jobs = pool.map(_align_one, [folder / n for n in names], [resolution] * len(names), chunksize=16)
         for done, (name, result) in enumerate(zip(names, jobs, strict=True), 1):
             if result is not None:
@@ -124,7 +126,7 @@ def load_faces(path: Path) -> Faces:
         MediaError: not such a file.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             if str(data["format"]) != FORMAT:
                 raise MediaError(path, f"not a face file of format {FORMAT}")
             resolution = int(data["resolution"])
@@ -133,7 +135,7 @@ def load_faces(path: Path) -> Faces:
             if len(pictures) != len(data["names"]):
                 raise MediaError(path, f"{len(data['names']) - len(pictures)} of its pictures are damaged")
             return Faces(np.stack(pictures), data["landmarks"], data["names"], resolution)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         raise MediaError(path, "not a face file; make one by pointing train at a folder of photographs") from error
 
 

@@ -1,0 +1,131 @@
+"""Training on a handful of faces: a bundle that the rest of the program takes, and work that goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Done
+
+from reanimate.checkpoints.bundle import load_bundle, read_card
+from reanimate.images import write_image
+from reanimate.training.data import is_held_out
+from reanimate.video import probe
+
+Call = Callable[..., Done]
+TINY = ("--resolution", 16, "--channel-base", 128, "--channel-max", 8, "--batch", 2, "--device", "cpu")
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory, face_picture: Path, face_frames: np.ndarray) -> Path:
+    """Three people to train on and one who is held out, two pictures each."""
+    folder = tmp_path_factory.mktemp("photographs")
+    names = (f"person{i}" for i in count())
+    trained = [name for name, _ in zip((n for n in names if not is_held_out(n)), range(3), strict=False)]
+    held_out = next(name for name in names if is_held_out(name))
+    for i, name in enumerate([*trained, held_out]):
+        (folder / name).mkdir()
+        write_image(folder / name / "a.png", face_frames[2 * i])
+        shutil.copy(face_picture, folder / name / "b.jpg")
+    (folder / trained[0] / "broken.jpg").write_text("no picture")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Path:
+    """The same, aligned."""
+    from reanimate.training.data import prepare
+
+    path = tmp_path_factory.mktemp("faces") / "faces.npz"
+    for _, _, data in prepare(photographs, 32):
+        if data is not None:
+            path.write_bytes(data)
+    return path
+
+
+def test_folder_of_people_becomes_a_bundle_that_runs(
+    call: Call, photographs: Path, source: Path, face_picture: Path, tmp_path: Path
+) -> None:
+    done = call(
+        "train", photographs, "-o", "mine", *TINY, "--images", 6, "--source", "three friends", "--licence", "MIT"
+    )
+    assert "8 faces, 2 of them held out" in done.err
+    card = read_card(tmp_path / "mine")
+    assert done.out == f"mine  digest {card.digest[:12]}\n"
+    assert (card.name, card.licence, card.provenance["trained_on"]) == ("mine", "MIT", "three friends")
+    assert card.provenance["images_seen"] == 6
+    assert "trained_on: three friends" in call("models", "show", "mine").out
+    sets = ("--set", "invert.first_steps=2", "--set", "invert.steps=1")
+    call("run", source, face_picture, "--model", "mine", *sets, "-o", "out.mp4")
+    assert probe(tmp_path / "out.mp4").width == 16
+
+
+def test_same_command_goes_on_and_ends_as_if_it_had_never_stopped(call: Call, faces: Path, tmp_path: Path) -> None:
+    call("train", faces, "-o", "whole", *TINY, "--images", 8)
+    command = ("train", faces, "-o", "parts", *TINY, "--images", 8)
+    stopped = call(*command, "--minutes", 0)
+    assert "stopped at 2 of 8 images; the same command goes on" in stopped.err
+    assert stopped.out == ""
+    assert not (tmp_path / "parts").exists()
+    call(*command)
+    assert read_card(tmp_path / "parts").provenance["images_seen"] == 8
+    curves = (tmp_path / "parts.training" / "curves.jsonl").read_text().splitlines()
+    assert [json.loads(line)["images"] for line in curves] == [2, 8]
+    whole, parts = (load_bundle(str(tmp_path / name)) for name in ("whole", "parts"))
+    assert whole.card.digest == parts.card.digest
+
+
+def test_other_settings_do_not_go_on_in_the_same_folder(call: Call, faces: Path) -> None:
+    call("train", faces, "-o", "mine", *TINY, "--images", 2)
+    error = call("train", faces, "-o", "mine", *TINY, "--images", 2, "--channel-max", 16, code=1).error
+    assert "other settings (channel_max)" in error
+
+
+def test_aligned_faces_are_used_again_and_that_is_said(call: Call, photographs: Path, tmp_path: Path) -> None:
+    done = call("train", photographs, "-o", "mine", "--prepare-only")
+    assert done.out == "mine.training/faces.npz\n"
+    before = (tmp_path / "mine.training" / "faces.npz").stat().st_mtime_ns
+    again = call("train", photographs, "-o", "mine", "--prepare-only")
+    assert "note: mine.training/faces.npz holds the faces as aligned before" in again.err
+    assert (tmp_path / "mine.training" / "faces.npz").stat().st_mtime_ns == before
+
+
+def test_bad_folders_are_one_line(call: Call, tmp_path: Path) -> None:
+    assert "nowhere: no such folder" in call("train", "nowhere", "-o", "mine", code=1).error
+    (tmp_path / "empty").mkdir()
+    assert "empty: no pictures below this folder" in call("train", "empty", "-o", "mine", code=1).error
+    (tmp_path / "some.npz").write_text("no faces")
+    assert "some.npz: not a face file" in call("train", "some.npz", "-o", "mine", code=1).error
+
+
+def test_faces_without_anyone_to_hold_out_are_one_line(call: Call, photographs: Path, tmp_path: Path) -> None:
+    person = next(path for path in sorted(photographs.iterdir()) if not is_held_out(path.name))
+    shutil.copytree(person, tmp_path / "few" / person.name)
+    assert "too few people" in call("train", "few", "-o", "mine", *TINY, code=1).error
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        (["--resolution", 48], "resolution: 48 is not one of 8, 16, 32"),
+        (["--resolution", 0], "resolution: 0 is not one of"),
+        (["--images", 0], "--images"),
+        (["--batch", -1], "--batch"),
+        (["--channel-base", 8], "channel-base: 8 leaves no channel at 16 px"),
+        (["--device", "toaster"], "use auto or cpu"),
+        (["--features", "nowhere.npz"], "nowhere.npz"),
+        (["--minutes", -1], "--minutes"),
+    ],
+)
+def test_bad_value_is_one_line(call: Call, faces: Path, option: list[object], complaint: str) -> None:
+    assert complaint in call("train", faces, "-o", "mine", *TINY, *option, code=1).error
+
+
+def test_output_that_cannot_be_written_is_one_line(call: Call, faces: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "cannot write" in call("train", faces, "-o", "file/mine", *TINY, code=1).error

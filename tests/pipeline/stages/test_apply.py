@@ -1,0 +1,45 @@
+"""A pose of another model's shape is refused, whatever its file claims."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.artefacts import load_latents, save_deltas, save_identity
+from pipeline.stage import Job, SilentReporter
+from pipeline.stages import apply
+from reanimate.errors import ConfigError, MediaError
+from reanimate.types import Identity, PoseDeltas
+
+
+def make_job(folder: Path, shape: tuple[int, int, int], params: apply.ApplyParams) -> Job:
+    for name in ("identity", "pose", "out"):
+        (folder / name).mkdir()
+    deltas = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    save_identity(folder / "identity", Identity(np.ones((4, 8), np.float32)))
+    save_deltas(folder / "pose", PoseDeltas(deltas, 0.5, Fraction(25), "m"))
+    inputs = {"identity": folder / "identity", "pose": folder / "pose"}
+    return Job(params, inputs, folder / "out", SilentReporter(), "cpu")
+
+
+def test_pose_of_another_shape_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="numbers a frame"):
+        apply.run(make_job(tmp_path, (3, 5, 8), apply.ApplyParams()))
+
+
+def test_moved_by_gain_times_scale_on_the_chosen_layers(tmp_path: Path) -> None:
+    job = make_job(tmp_path, (3, 4, 8), apply.ApplyParams(gain=2.0, layers=(1,), scale=0.1))
+    apply.run(job)
+    moved = load_latents(job.folder).ws - 1
+    deltas = np.random.default_rng(0).standard_normal((3, 4, 8)).astype(np.float32)
+    np.testing.assert_allclose(moved[:, 1], 0.2 * deltas[:, 1], rtol=1e-5, atol=1e-6)
+    assert (moved[:, [0, 2, 3]] == 0).all()
+
+
+@pytest.mark.parametrize("values", [{"gain": 101.0}, {"gain": -101.0}, {"scale": -1.0}, {"scale": 1e7}])
+def test_out_of_range_is_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        apply.ApplyParams(**values)

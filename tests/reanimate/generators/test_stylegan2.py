@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import tiny_generator
+from torch.nn import functional
+
+from reanimate.generators.protocol import Generator
+from reanimate.generators.stylegan2 import StyleGAN2, StyleGAN2Config, SynthesisLayer, ToRGB
+
+FIR = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])).double() / 64
+
+
+def published_convolution(x: torch.Tensor, weight: torch.Tensor, styles: torch.Tensor, up: bool) -> torch.Tensor:
+    """Equations 1 and 3 of the paper: one modulated, demodulated weight per picture, in one grouped convolution."""
+    count, channels, height, width = x.shape
+    weights = weight[None] * styles[:, None, :, None, None]
+    weights = weights * (weights.square().sum((2, 3, 4), keepdim=True) + 1e-8).rsqrt()
+    stacked = x.reshape(1, count * channels, height, width)
+    if up:
+        turned = weights.transpose(1, 2).reshape(count * channels, -1, 3, 3)
+        stacked = functional.conv_transpose2d(stacked, turned, stride=2, groups=count)
+        filters = (FIR * 4).expand(stacked.shape[1], 1, 4, 4)
+        stacked = functional.conv2d(stacked, filters, padding=1, groups=stacked.shape[1])
+    else:
+        stacked = functional.conv2d(stacked, weights.flatten(0, 1), padding=1, groups=count)
+    return stacked.view(count, -1, *stacked.shape[2:])
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_modulated_convolution_is_the_papers_one_weight_per_picture(up: bool) -> None:
+    torch.manual_seed(0)
+    layer = SynthesisLayer(5, 7, w_dim=4, resolution=16 if up else 8, up=up).double()
+    x, w = torch.randn(3, 5, 8, 8).double(), torch.randn(3, 4).double()
+    wanted = published_convolution(x, layer.weight, layer.affine(w), up)
+    wanted = functional.leaky_relu(wanted + layer.bias[:, None, None], 0.2) * 2**0.5
+    assert torch.allclose(layer(x, w, "none", FIR), wanted, atol=1e-10)
+
+
+def test_rgb_layer_is_modulated_and_not_demodulated() -> None:
+    torch.manual_seed(0)
+    layer = ToRGB(5, 4).double()
+    x, w = torch.randn(3, 5, 8, 8).double(), torch.randn(3, 4).double()
+    styles = layer.affine(w) / 5**0.5
+    wanted = torch.einsum("nchw,nc,kc->nkhw", x, styles, layer.weight[:, :, 0, 0]) + layer.bias[:, None, None]
+    assert torch.allclose(layer(x, w), wanted, atol=1e-10)
+
+
+@pytest.mark.parametrize(("resolution", "num_ws"), [(8, 4), (16, 6), (64, 10), (256, 14), (512, 16), (1024, 18)])
+def test_number_of_codes_follows_from_the_size(resolution: int, num_ws: int) -> None:
+    config = StyleGAN2Config(resolution)
+    assert config.num_ws == num_ws
+    assert config.block_resolutions[0] == 4 and config.block_resolutions[-1] == resolution
+
+
+def test_channels_are_those_of_the_published_configuration() -> None:
+    config = StyleGAN2Config(1024)
+    assert [config.channels(r) for r in config.block_resolutions] == [512, 512, 512, 512, 512, 256, 128, 64, 32]
+
+
+@pytest.mark.parametrize("resolution", [8, 16, 32])
+def test_codes_and_pictures_have_the_promised_shapes(resolution: int) -> None:
+    generator = tiny_generator(resolution=resolution)
+    ws = generator.mapping(torch.randn(3, 8))
+    assert ws.shape == (3, generator.num_ws, 8)
+    assert generator.synthesis(ws).shape == (3, 3, resolution, resolution)
+    assert generator.w_avg.shape == (8,)
+
+
+def test_it_is_what_the_library_asks_of_a_generator(generator: StyleGAN2) -> None:
+    assert isinstance(generator, Generator)
+
+
+def test_mapping_gives_every_layer_the_same_code(generator: StyleGAN2) -> None:
+    ws = generator.mapping(torch.randn(3, 8))
+    assert torch.equal(ws, ws[:, :1].expand_as(ws))
+    assert not torch.allclose(ws[0], ws[1])
+
+
+def test_mapping_looks_only_at_the_direction_of_z(generator: StyleGAN2) -> None:
+    z = torch.randn(3, 8)
+    assert torch.allclose(generator.mapping(z), generator.mapping(5 * z), atol=1e-5)
+
+
+def test_truncation_moves_straight_towards_the_mean(generator: StyleGAN2) -> None:
+    z = torch.randn(4, 8)
+    full = generator.mapping(z)
+    assert torch.equal(generator.mapping(z, 1.0), full)
+    assert torch.allclose(generator.mapping(z, 0.0), generator.w_avg.expand_as(full), atol=1e-6)
+    assert torch.allclose(generator.mapping(z, 0.7), generator.w_avg + 0.7 * (full - generator.w_avg), atol=1e-6)
+
+
+def test_batch_is_its_pictures_one_by_one(generator: StyleGAN2) -> None:
+    ws = torch.randn(5, generator.num_ws, 8)
+    singles = torch.cat([generator.synthesis(one[None]) for one in ws])
+    assert torch.allclose(generator.synthesis(ws), singles, atol=1e-5)
+
+
+def test_gradient_reaches_every_code_of_every_picture(generator: StyleGAN2) -> None:
+    ws = torch.randn(2, generator.num_ws, 8, requires_grad=True)
+    generator.synthesis(ws).square().sum().backward()
+    assert ws.grad is not None
+    assert (ws.grad.abs().amax(2) > 1e-6).all()
+
+
+def test_every_code_changes_the_picture(generator: StyleGAN2) -> None:
+    ws = torch.randn(1, generator.num_ws, 8)
+    before = generator.synthesis(ws)
+    for row in range(generator.num_ws):
+        changed = ws.clone()
+        changed[:, row] += 1
+        assert (generator.synthesis(changed) - before).abs().max() > 1e-4
+
+
+def noisy() -> StyleGAN2:
+    generator = tiny_generator()
+    for name, parameter in generator.named_parameters():
+        if name.endswith("noise_strength"):
+            parameter.fill_(0.5)
+    return generator
+
+
+def test_constant_noise_is_the_same_every_time() -> None:
+    generator, ws = noisy(), torch.randn(2, 6, 8)
+    assert torch.equal(generator.synthesis(ws), generator.synthesis(ws))
+    assert torch.equal(generator.synthesis(ws, "const"), generator.synthesis(ws))
+    assert not torch.allclose(generator.synthesis(ws, "const"), generator.synthesis(ws, "none"))
+
+
+def test_random_noise_is_another_every_time() -> None:
+    generator, ws = noisy(), torch.randn(1, 6, 8)
+    assert not torch.allclose(generator.synthesis(ws, "random"), generator.synthesis(ws, "random"))
+
+
+@pytest.mark.parametrize("resolution", [4, 8, 16])
+def test_asking_for_a_smaller_resolution_stops_there(generator: StyleGAN2, resolution: int) -> None:
+    ws = torch.randn(2, generator.num_ws, 8)
+    picture = generator.synthesis_network(ws, "none", resolution)
+    assert picture.shape == (2, 3, resolution, resolution)
+
+
+def test_later_blocks_add_to_what_the_earlier_drew(generator: StyleGAN2) -> None:
+    ws = torch.randn(2, generator.num_ws, 8)
+    last = generator.synthesis_network.get_submodule("b16").get_submodule("torgb")
+    last.weight.zero_()  # type: ignore[operator]
+    last.bias.zero_()  # type: ignore[operator]
+    small, full = generator.synthesis_network(ws, "none", 8), generator.synthesis_network(ws, "none")
+    filters = (FIR.float() * 4).expand(3, 1, 4, 4)
+    assert torch.allclose(full, functional.conv_transpose2d(small, filters, stride=2, padding=1, groups=3), atol=1e-5)
+
+
+def test_enlarging_keeps_a_flat_picture_flat() -> None:
+    filters = (tiny_generator().synthesis_network.fir * 4).expand(1, 1, 4, 4)
+    enlarged = functional.conv_transpose2d(torch.ones(1, 1, 8, 8), filters, stride=2, padding=1)
+    assert torch.allclose(enlarged[:, :, 1:-1, 1:-1], torch.ones(1, 1, 14, 14))
+
+
+def test_same_seed_is_the_same_network() -> None:
+    ws = torch.randn(1, 6, 8)
+    assert torch.equal(tiny_generator(3).synthesis(ws), tiny_generator(3).synthesis(ws))
+    assert not torch.allclose(tiny_generator(3).synthesis(ws), tiny_generator(4).synthesis(ws))
+
+
+def test_parameter_names_are_those_of_the_official_checkpoints(generator: StyleGAN2) -> None:
+    names = {name.removeprefix("synthesis_network.") for name in generator.synthesis_network.state_dict()}
+    conv = {"affine.weight", "affine.bias", "weight", "bias", "noise_strength", "noise_const"}
+    assert {f"b8.conv0.{name}" for name in conv} | {f"b4.conv1.{name}" for name in conv} <= names
+    assert {"b4.const", "b16.torgb.affine.weight", "b16.torgb.weight", "b16.torgb.bias"} <= names
+    assert not any(name.startswith("b4.conv0") for name in names)
+    assert {"fc0.weight", "fc1.bias", "w_avg"} <= set(generator.mapping_network.state_dict())
