@@ -97,7 +97,7 @@ def test_help_imports_no_torch(arguments: list[str]) -> None:
 
 
 def test_reader_that_goes_away_is_no_traceback() -> None:
-    command = f"{sys.executable} -m reanimate models list | true; exit ${{PIPESTATUS[0]}}"
+    command = f"{sys.executable} -m reanimate cache list --cache-dir nowhere | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.stderr == ""
     assert done.returncode in (0, 1)

@@ -14,6 +14,9 @@ from pipeline.stages.clip import open_clip
 # seconds per frame on two cores, where nothing better is known; inversion is timed
 _PER_FRAME = {"track": 0.03, "align": 0.005, "synthesize": 0.02, "encode": 0.002}
 
+_ROLES = ("target", "source")
+_STAGES = ("track", "align", "invert", "decompose", "smooth")
+
 
 def describe(steps: Sequence[Step], clips: Mapping[str, Path], setup: Setup) -> str:
     """A table of steps with reasons, then totals. `clips` are the files by role."""
@@ -41,9 +44,9 @@ def describe(steps: Sequence[Step], clips: Mapping[str, Path], setup: Setup) -> 
 
 
 def _row(step: Step) -> int:
-    """By clip, in the order of running: a result that only the sound is taken from would else come late."""
-    role, clip, _ = step.node.label.partition("/")
-    return ("target", "source").index(role) if clip else 2
+    """Clip by clip and stage by stage: cached steps come in the order in which they are asked for."""
+    role, clip, stage = step.node.label.partition("/")
+    return 10 * _ROLES.index(role) + _STAGES.index(stage) if clip else 10 * len(_ROLES)
 
 
 def _runs(step: Step) -> bool:

@@ -62,11 +62,7 @@ def train(
         raise ConfigError("channel-base", f"{channel_base} leaves no channel at {resolution} px; use a multiple of it")
     work = output.with_name(f"{output.name}.training")
     make_folder(work)
-    packed = faces_dir if faces_dir.is_file() else work / FACES
-    if not packed.is_file():
-        _prepare(faces_dir, packed)
-    elif packed != faces_dir:
-        click.echo(f"note: {packed} holds the faces as aligned before; remove it to align them again", err=True)
+    packed = _aligned(faces_dir, work)
     faces = load_faces(packed)
     click.echo(f"{len(faces.names)} faces, {int(faces.held_out.sum())} of them held out", err=True)
     if prepare_only:
@@ -83,6 +79,17 @@ def train(
         return
     card = training.export(output, output.name, licence, source or faces_dir.name)
     click.echo(f"{output}  digest {card.digest[:12]}")
+
+
+def _aligned(faces_dir: Path, work: Path) -> Path:
+    if faces_dir.is_file():
+        return faces_dir
+    packed = work / FACES
+    if packed.is_file():
+        click.echo(f"note: {packed} holds the faces as aligned before; remove it to align them again", err=True)
+    else:
+        _prepare(faces_dir, packed)
+    return packed
 
 
 def _prepare(folder: Path, packed: Path) -> None:

@@ -134,8 +134,9 @@ def load_faces(path: Path) -> Faces:
             pictures = [picture for blob in blobs if (picture := decode(blob)) is not None]
             if len(pictures) != len(data["names"]):
                 raise MediaError(path, f"{len(data['names']) - len(pictures)} of its pictures are damaged")
-            return Faces(np.stack(pictures), data["landmarks"], data["names"], resolution)
-    except (OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+            landmarks = data["landmarks"].astype(np.float32).reshape(len(pictures), 68, 2)
+            return Faces(np.stack(pictures), landmarks, data["names"], resolution)
+    except (OSError, EOFError, LookupError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         raise MediaError(path, "not a face file; make one by pointing train at a folder of photographs") from error
 
 

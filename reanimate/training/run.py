@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import pickle
 import time
 from collections.abc import Callable
@@ -24,6 +25,10 @@ STATE = "state.pt"
 CURVES = "curves.jsonl"
 SHEET_COLUMNS = 8
 SAMPLE_SEED = 1
+# of an unreadable file, of a pickle that is none or would run code, of missing and of wrong entries
+_NO_STATE = (
+    OSError, EOFError, pickle.UnpicklingError, LookupError, TypeError, ValueError, AttributeError, RuntimeError
+)  # fmt: skip
 
 
 class Training:
@@ -44,11 +49,11 @@ class Training:
     ) -> None:
         """Raises ModelError: the folder holds another run; MediaError: it cannot be written."""
         self.folder, self.faces, self.features = folder, faces, features
-        self.model = Autoencoder(config, faces, features, device, compiled=compiled)
         held_out = faces.held_out
         self.train_index, self.test_index = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         if not len(self.train_index) or not len(self.test_index):
             raise MediaError(folder, "too few people: none is left to train on, or none to measure on")
+        self.model = Autoencoder(config, faces, features, device, compiled=compiled)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -60,11 +65,12 @@ class Training:
         try:
             state = torch.load(path, map_location=self.model.device, weights_only=True)
             before, now = dict(state["config"]), asdict(self.model.config)
+            state["images"] = operator.index(state["images"])
             differing = sorted(k for k in now if k != "images" and now[k] != before.get(k))
             if differing:
                 raise ModelError(path, f"was trained with other settings ({', '.join(differing)}); give another folder")
             self.model.restore(state)
-        except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        except _NO_STATE as error:
             raise ModelError(path, "is not a training state; remove it to begin again") from error
 
     def run(
@@ -84,7 +90,7 @@ class Training:
             if now - reported > 1:  # reading a loss waits for the device: rarely
                 reported = now
                 report(model.images, {name: float(value) for name, value in losses.items()})
-            if model.images >= next_save:
+            if next_save <= model.images < model.config.images:  # the last is saved below
                 next_save += every
                 self.save({name: float(value) for name, value in losses.items()}, now - started)
             if now - started > minutes * 60:

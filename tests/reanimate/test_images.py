@@ -81,7 +81,12 @@ def test_every_named_format_is_read_as_rgb(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize(
     ("orientation", "upright"),
-    [(3, lambda p: p[::-1, ::-1]), (6, lambda p: np.rot90(p, -1)), (8, lambda p: np.rot90(p)), (2, lambda p: p[:, ::-1])],
+    [
+        (3, lambda p: p[::-1, ::-1]),
+        (6, lambda p: np.rot90(p, -1)),
+        (8, lambda p: np.rot90(p)),
+        (2, lambda p: p[:, ::-1]),
+    ],
 )
 def test_picture_is_turned_upright_by_its_exif_tag(tmp_path: Path, orientation: int, upright: object) -> None:
     exif = Image.Exif()

@@ -185,7 +185,9 @@ def test_any_damaged_byte_is_an_error_or_changes_nothing(tmp_path: Path) -> None
             assert np.array_equal(loaded.deltas, wanted.deltas) and loaded.scale == wanted.scale, i
 
 
-@pytest.mark.parametrize("shape", ["(1000000, 1000, 1000)", "(9999999999, 1, 1)", "(-1, 6, 8)", "(4611686018427387904, 8)"])
+@pytest.mark.parametrize(
+    "shape", ["(1000000, 1000, 1000)", "(9999999999, 1, 1)", "(-1, 6, 8)", "(4611686018427387904, 8)"]
+)
 def test_header_that_claims_a_huge_array_is_refused_before_it_is_allocated(tmp_path: Path, shape: str) -> None:
     text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
     path = write(tmp_path / "pose.npz", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(960))

@@ -56,6 +56,9 @@ def test_change_is_planned_with_its_reason_and_nothing_is_touched(
     before = snapshot(finished)
     said = call("plan", source, face_picture, *quick, "--gain", 1.2, "--smooth", 0.2).out
     assert "gain 1.0 → 1.2" in said
+    assert [label for label in labels(said) if label.startswith("source/")] == [
+        "source/track", "source/decompose", "source/smooth"
+    ]  # fmt: skip
     assert "seconds 0.12 → 0.2" in said
     assert labels(said)[-3:] == ["apply", "synthesize", "encode"]
     assert snapshot(finished) == before

@@ -140,7 +140,9 @@ def test_outside_the_picture_is_its_mirror() -> None:
     assert np.array_equal(made[:, :8], picture[:, 8:0:-1])
 
 
-@pytest.mark.parametrize("quad", [square(500, 500, 40), square(-300, 0, 40), square(10, 10, 0), square(-900, -900, 2000)])
+@pytest.mark.parametrize(
+    "quad", [square(500, 500, 40), square(-300, 0, 40), square(10, 10, 0), square(-900, -900, 2000)]
+)
 def test_any_quad_gives_a_crop_of_the_size_asked_for(quad: np.ndarray) -> None:
     assert crop(taken(64), quad, 16).shape == (16, 16, 3)
 
@@ -177,7 +179,9 @@ def test_pasting_changes_the_inside_and_not_one_pixel_outside() -> None:
 
 
 def test_pasting_fades_at_the_edge() -> None:
-    pasted = paste(np.full((64, 64, 3), 200, np.uint8), square(0, 0, 64), np.zeros((64, 64, 3), np.uint8), softness=0.25)
+    pasted = paste(
+        np.full((64, 64, 3), 200, np.uint8), square(0, 0, 64), np.zeros((64, 64, 3), np.uint8), softness=0.25
+    )
     row = pasted[32, :32, 0].astype(int)
     assert (np.diff(row) >= 0).all() and row[0] < 20 and (row[17:] == 200).all()
     assert np.diff(row).max() < 20

@@ -86,7 +86,9 @@ def test_face_is_found_again_near_where_it_was(picture: UInt8, found: Face) -> N
     moved = np.roll(picture, (6, -5), axis=(0, 1))
     again = DlibDetector().detect_near(moved, found)
     assert again is not None
-    assert np.abs(again.landmarks.mean(0) - found.landmarks.mean(0) - (-5, 6)).max() < 0.03 * (found.box[2] - found.box[0])
+    assert np.abs(again.landmarks.mean(0) - found.landmarks.mean(0) - (-5, 6)).max() < 0.03 * (
+        found.box[2] - found.box[0]
+    )
 
 
 def test_nothing_is_found_near_where_no_face_is(picture: UInt8, found: Face) -> None:

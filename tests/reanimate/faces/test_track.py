@@ -44,7 +44,9 @@ def frame(i: int, shade: int | UInt8 = 100) -> UInt8:
     return picture
 
 
-def walk(rows: list[list[Face]], shades: list[int] | None = None) -> tuple[list[float | None], list[bool], FakeDetector]:
+def walk(
+    rows: list[list[Face]], shades: list[int] | None = None
+) -> tuple[list[float | None], list[bool], FakeDetector]:
     """Where the followed face is in each frame, where cuts are, and the detector that was asked."""
     detector = FakeDetector(rows)
     shades = shades or [100] * len(rows)
