@@ -21,7 +21,7 @@ from reanimate.motion import apply, decompose, smooth
 from reanimate.types import Identity, Latents
 from reanimate.video import frames, probe, write_video
 
-FOLDER, FRAMES = Path(__file__).parent, 10
+FOLDER, FRAMES = Path(__file__).parent, 6
 source, target = FOLDER / "source.mp4", FOLDER / "target.jpg"
 
 model = load_bundle("faces")

@@ -111,6 +111,10 @@ def test_slow_fade_is_not_a_cut() -> None:
     assert walk([[]] * 25, [10 * i for i in range(25)])[1] == [True] + [False] * 24
 
 
+def test_pan_that_gathers_speed_is_not_a_cut() -> None:
+    assert walk([[]] * 4, [60, 78, 108, 150])[1] == [True, False, False, False]
+
+
 def test_moving_face_is_not_a_cut() -> None:
     pictures = []
     for i in range(20):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from conftest import tiny_generator
@@ -110,6 +112,27 @@ def test_every_code_changes_the_picture(generator: StyleGAN2) -> None:
         changed = ws.clone()
         changed[:, row] += 1
         assert (generator.synthesis(changed) - before).abs().max() > 1e-4
+
+
+def test_codes_go_to_the_layers_that_the_official_model_gives_them(generator: StyleGAN2) -> None:
+    """A block's picture and the next block's first layer share one."""
+    seen: dict[str, int] = {}
+
+    def watch(name: str) -> Callable[[torch.nn.Module, tuple[torch.Tensor], torch.Tensor], None]:
+        def look(_: torch.nn.Module, given: tuple[torch.Tensor], __: torch.Tensor) -> None:
+            seen[name] = int(given[0][0, 0])
+
+        return look
+
+    for name, module in generator.synthesis_network.named_modules():
+        if name.endswith(".affine"):
+            module.register_forward_hook(watch(name.removesuffix(".affine")))
+    generator.synthesis(torch.arange(6.0).view(1, 6, 1).expand(1, 6, 8))
+    assert seen == {
+        "b4.conv1": 0, "b4.torgb": 1,
+        "b8.conv0": 1, "b8.conv1": 2, "b8.torgb": 3,
+        "b16.conv0": 3, "b16.conv1": 4, "b16.torgb": 5,
+    }  # fmt: skip
 
 
 def noisy() -> StyleGAN2:
