@@ -1,6 +1,6 @@
 """The whole method in one page, without cache or command line: the first frames of source.mp4 move target.jpg.
 
-    python examples/01_reanimate.py
+python examples/01_reanimate.py
 """
 
 from itertools import islice

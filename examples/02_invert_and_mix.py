@@ -1,6 +1,6 @@
 """A face as a code: invert target.jpg, then give its coarse layers to a random face and the other way round.
 
-    python examples/02_invert_and_mix.py
+python examples/02_invert_and_mix.py
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """A pose file is numpy arrays and a line of JSON: make one, play it backwards and twice as strong with numpy alone.
 
-    python examples/03_pose_in_numpy.py
+python examples/03_pose_in_numpy.py
 """
 
 import json

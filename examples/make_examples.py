@@ -27,7 +27,8 @@ from reanimate.video import write_video
 
 FOLDER = Path(__file__).parent
 SIDE = 256  # px; enlarged, so that the detector has something to see
-FACES, PSI, RIDGE = 400, 0.7, 30.0
+FACES, PSI = 400, 0.7
+TRIALS, STEP = 12, 8.0  # faces on which a direction is calibrated, and how far each way, W units
 SOURCE_SEED, TARGET_SEED = 11, 5
 RATE, SECONDS = Fraction(25), 3
 
@@ -51,29 +52,39 @@ def sample(generator: Generator, seed: int, count: int = 1) -> torch.Tensor:
     return generator.mapping(z, PSI)[:, 0]
 
 
-def directions(generator: Generator) -> torch.Tensor:
-    """[3, D]: adding one turns the head, opens the mouth or opens the eyes by a standard deviation."""
-    w, detector = sample(generator, 0, FACES), DlibDetector()
-    found = [detector.detect(picture, thorough=False) for picture in draw(generator, w)]
-    seen = [i for i, faces in enumerate(found) if faces]
+def attributes(generator: Generator, w: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """[M, 3] yaw, mouth and eye opening of the faces that are seen among codes w [N, D], and which those are [M]."""
+    found = [DlibDetector().detect(picture, thorough=False) for picture in draw(generator, w)]
+    seen = np.array([i for i, faces in enumerate(found) if faces])
     landmarks = np.stack([found[i][0].landmarks for i in seen])
-    attributes = np.stack([*yaw_and_mouth(landmarks), eye_opening(landmarks)], 1)
-    y = (attributes - attributes.mean(0)) / attributes.std(0)
+    return np.stack([*yaw_and_mouth(landmarks), eye_opening(landmarks)], 1), seen
+
+
+def directions(generator: Generator) -> torch.Tensor:
+    """[3, D]: adding one turns the head, opens the mouth or opens the eyes by one unit of its measure."""
+    w = sample(generator, 0, FACES)
+    measured, seen = attributes(generator, w)
+    y = (measured - measured.mean(0)) / measured.std(0)
     x = (w[seen] - w[seen].mean(0)).double().numpy()
     # covariance of code and attribute: the way codes of such faces lie, not the shortest way to fool a landmark
     along = x.T @ y / len(y)
-    gram = (x @ along).T @ y / len(y)
-    print(f"{len(seen)} of {FACES} faces seen; cross-talk of yaw, mouth, eyes:\n{gram.round(2)}")
-    return torch.from_numpy((along @ np.linalg.pinv(gram)).T).float()
+    ways = torch.from_numpy((along @ np.linalg.pinv((x @ along).T @ y / len(y))).T).float()
+    ways = ways / ways.norm(dim=1, keepdim=True)
+    slopes = []
+    for i, way in enumerate(ways):
+        ends = [attributes(generator, w[:TRIALS] + sign * STEP * way)[0][:, i].mean() for sign in (1, -1)]
+        slopes.append((ends[0] - ends[1]) / (2 * STEP))
+    print(f"{len(seen)} of {FACES} faces seen; yaw, mouth and eyes per unit of W: {np.round(slopes, 4)}")
+    return ways / torch.tensor(slopes, dtype=torch.float32)[:, None]
 
 
 def performance(frames: int) -> np.ndarray:
-    """[frames, 3] yaw, mouth and eyes over time, in standard deviations."""
+    """[frames, 3] yaw, mouth and eye opening over time, in the units of `attributes`, off the resting face."""
     t = np.arange(frames) / frames
-    yaw = 1.6 * np.sin(2 * np.pi * t)
+    yaw = 0.22 * np.sin(2 * np.pi * t)
     talk = np.clip(np.sin(2 * np.pi * 5 * t), 0, 1) * (0.6 + 0.4 * np.sin(2 * np.pi * 2 * t))
-    blink = -2.5 * sum(np.exp(-(((t - at) / 0.025) ** 2)) for at in (0.3, 0.8))
-    return np.stack([yaw, 2.2 * talk - 0.3, blink], 1)
+    blink = -0.03 * sum(np.exp(-(((t - at) / 0.025) ** 2)) for at in (0.3, 0.8))
+    return np.stack([yaw, 0.25 * talk - 0.04, blink], 1)
 
 
 def hum(mouth: np.ndarray, path: Path) -> None:

@@ -34,17 +34,17 @@ class InvertParams:
     """Of a first frame; `encoder` falls back to `mean` for a model without one."""
     warm_start: bool = True
     """Later frames begin where the frame before ended."""
-    first_steps: int = 120
+    first_steps: int = 250
     """Passes for a still, a clip's first frame and the first frame after a cut."""
-    steps: int = 12
+    steps: int = 16
     """Passes for any later frame."""
-    lr: float = 0.04
+    lr: float = 0.25
     """Adam's step size for a first frame, in units of W's RMS."""
-    warm_lr: float = 0.015
+    warm_lr: float = 0.1
     """The same for a later frame, which has less far to go."""
     decay: bool = True
     """Whether the step size falls to nothing over a frame's passes (half a cosine)."""
-    patience: int = 10
+    patience: int = 30
     """Passes without improvement after which a frame is done; 0 never stops early."""
     tolerance: float = 1e-3
     """What counts as improvement, as a share of the loss."""
@@ -60,7 +60,7 @@ class InvertParams:
 
 PRESETS: dict[Preset, InvertParams] = {
     "fast": InvertParams(),
-    "best": InvertParams(first_steps=400, steps=60, patience=30),
+    "best": InvertParams(first_steps=1000, steps=100, patience=60),
     "paper": InvertParams(
         init="zeros", warm_start=False, first_steps=1000, steps=1000, lr=1e-3, warm_lr=1e-3, decay=False, patience=0
     ),
