@@ -115,7 +115,7 @@ def clip_nodes(role: str, path: Path, model: Model, chosen: Mapping[str, Any]) -
     aligned = add(align.STAGE, chosen["align"], clip=clip, track=tracked)
     inversion = invert.InvertStageParams(**asdict(chosen["invert"]), **reference)
     inverted = add(invert.STAGE, inversion, crops=aligned, track=tracked)
-    add(decompose.STAGE, decompose.DecomposeParams(model.card.digest), latents=inverted)
+    add(decompose.STAGE, decompose.DecomposeParams(model.card.digest), latents=inverted, track=tracked)
     return nodes
 
 

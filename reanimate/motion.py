@@ -12,35 +12,55 @@ from fractions import Fraction
 import numpy as np
 from scipy.ndimage import convolve1d
 
-from reanimate.types import Bool, Float32, Identity, Latents, PoseDeltas
+from reanimate.types import Bool, Float32, Identity, Latents, PoseDeltas, shots
 
 SCALE_FLOOR = 1e-4  # W+ units; a clip that moves less is still, not blown up to unit RMS
 
 
-def decompose(latents: Latents, model: str = "") -> tuple[Identity, PoseDeltas]:
+def decompose(latents: Latents, model: str = "", cuts: Bool | None = None) -> tuple[Identity, PoseDeltas]:
     """Mean identity, and pose deltas with unit RMS over the clip.
+
+    With `cuts` [T], pose is the difference from the mean of its own shot: another shot may show another person in
+    another light, which is no movement. A shot in which nothing was inverted does not move.
 
     Raises:
         ValueError: fewer than two frames.
     """
     if len(latents.ws) < 2:
         raise ValueError("a clip of fewer than two frames has no motion")
-    mean = latents.ws.mean(axis=0, dtype=np.float64)  # float32 would leave false motion in a still clip
-    offsets = latents.ws - mean
+    known = np.isfinite(latents.loss)
+    if not known.any():  # codes that no inversion made
+        known[:] = True
+    mean = latents.ws[known].mean(axis=0, dtype=np.float64)  # float32 would leave false motion in a still clip
+    offsets = np.zeros(latents.ws.shape)
+    for shot in shots(np.zeros(len(known), bool) if cuts is None else cuts):
+        seen = latents.ws[shot][known[shot]]
+        if len(seen):
+            offsets[shot] = latents.ws[shot] - seen.mean(axis=0, dtype=np.float64)
     rms = float(np.sqrt(np.square(offsets).mean()))
     scale = rms if rms > SCALE_FLOOR else 1.0
     deltas = PoseDeltas((offsets / scale).astype(np.float32), scale, latents.frame_rate, model)
     return Identity(mean.astype(np.float32)), deltas
 
 
-def interpolate_missing(values: Float32, known: Bool) -> Float32:
+def interpolate_missing(values: Float32, known: Bool, cuts: Bool | None = None) -> Float32:
     """Values [T, ...] with the frames not `known` [T] drawn straight between their neighbours; ends are held.
+
+    With `cuts` [T], neighbours are of the same shot; a shot without any known frame borrows from the whole clip.
 
     Raises:
         ValueError: no frame is known.
     """
     if not known.any():
         raise ValueError("no frame is known")
+    result = _interpolate(values, known)
+    for shot in shots(np.zeros(len(known), bool) if cuts is None else cuts):
+        if known[shot].any():
+            result[shot] = _interpolate(values[shot], known[shot])
+    return result
+
+
+def _interpolate(values: Float32, known: Bool) -> Float32:
     frames = np.arange(len(values))
     flat = values.reshape(len(values), -1).astype(np.float64)
     at = np.interp(frames, frames[known], np.arange(int(known.sum())))
@@ -71,10 +91,9 @@ def moving_average(values: Float32, frames: int, cuts: Bool | None = None) -> Fl
     """
     if frames % 2 == 0:
         raise ValueError(f"a centred window needs an odd number of frames, not {frames}")
-    starts = [0] if cuts is None else [0, *(int(i) for i in np.flatnonzero(cuts) if i > 0)]
     result = np.empty_like(values)
-    for a, b in zip(starts, [*starts[1:], len(values)], strict=True):
-        result[a:b] = _average_shot(values[a:b].astype(np.float64), frames)
+    for shot in shots(np.zeros(len(values), bool) if cuts is None else cuts):
+        result[shot] = _average_shot(values[shot].astype(np.float64), frames)
     return result
 
 

@@ -58,6 +58,12 @@ class FaceTrack:
     """[T] True where a frame starts a new shot; the first frame always does."""
 
 
+def shots(cuts: Bool) -> list[slice]:
+    """The runs of frames between `cuts` [T], in order; together they are every frame."""
+    starts = [0, *(int(i) for i in np.flatnonzero(cuts) if i > 0)]
+    return [slice(a, b) for a, b in zip(starts, [*starts[1:], len(cuts)], strict=True)]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Latents:
     """The codes of a clip in one generator."""
@@ -65,7 +71,7 @@ class Latents:
     ws: Float32
     """[T, L, D]"""
     loss: Float32
-    """[T] inversion loss of each frame, in the units of the loss that was asked for."""
+    """[T] inversion loss of each frame, in the units of the loss that was asked for; NaN where nothing was inverted."""
     frame_rate: Fraction
 
 

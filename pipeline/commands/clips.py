@@ -17,10 +17,11 @@ from pipeline.stages.encode import VIDEO
 from pipeline.stages.synthesize import FRAMES
 from pipeline.streams import open_frames
 from reanimate.checkpoints.bundle import load_bundle
-from reanimate.images import sheet, to_pictures, write_image
+from reanimate.images import resize, sheet, to_pictures, write_image
 from reanimate.video import frames, probe
 
 SHOWN = 10  # frames on the sheet
+SHOWN_SIDE = 96  # px at least, so that small models can be judged by eye
 
 
 def run_one(source: Path, target: Path, folder: Path, setup: Setup, reporter: Reporter) -> dict[str, Any]:
@@ -66,4 +67,5 @@ def _draw(made: dict[str, Path], setup: Setup, path: Path) -> None:
         rebuilt = list(to_pictures(generator.synthesis(ws)))
     blank = np.full_like(target, 255)
     rows = [[blank, *crops[shown]], [blank, *rebuilt], [target, *result[shown]]]
-    write_image(path, sheet(rows), synthetic=True)
+    side = max(SHOWN_SIDE, len(target))
+    write_image(path, sheet([[resize(picture, side, side) for picture in row] for row in rows]), synthetic=True)

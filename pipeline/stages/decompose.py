@@ -1,10 +1,10 @@
-"""Who and how: the clip's mean code, and each frame's difference from it."""
+"""Who and how: the clip's mean code, and each frame's difference from that of its shot."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.artefacts import load_latents, save_deltas, save_identity
+from pipeline.artefacts import load_latents, load_track, save_deltas, save_identity
 from pipeline.stage import Job, Stage
 from reanimate.motion import decompose
 from reanimate.types import Identity
@@ -23,9 +23,10 @@ def run(job: Job) -> None:
     if len(latents.ws) == 1:
         save_identity(job.folder, Identity(latents.ws[0]))
         return
-    identity, deltas = decompose(latents, job.params.model_digest)
+    track, _ = load_track(job.inputs["track"])
+    identity, deltas = decompose(latents, job.params.model_digest, track.cuts)
     save_identity(job.folder, identity)
     save_deltas(job.folder, deltas)
 
 
-STAGE = Stage("decompose", 1, ("latents",), DecomposeParams, run)
+STAGE = Stage("decompose", 1, ("latents", "track"), DecomposeParams, run)

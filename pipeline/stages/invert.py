@@ -45,7 +45,7 @@ def run(job: Job) -> None:
         parts = [
             to_ws(bundle.generator, params.space, chunk.to(job.device)).cpu() for chunk in torch.split(variables, 64)
         ]
-    ws = interpolate_missing(torch.cat(parts).numpy(), track.detected)
+    ws = interpolate_missing(torch.cat(parts).numpy(), track.detected, track.cuts)
     save_latents(job.folder, Latents(ws, losses, info.frame_rate))
     (job.folder / LOG).unlink()  # last: until then, a kill costs no frame
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from reanimate.types import Bool, Float32, UInt8
+from reanimate.types import Bool, Float32, UInt8, shots
 
 CENTRE_SIGMA = 0.10  # seconds; the head really moves, only the landmarks' shaking should go
 ANGLE_SIGMA = 0.20  # seconds
@@ -68,12 +68,6 @@ def smooth_quads(quads: Float32, detected: Bool, cuts: Bool, frame_rate: Fractio
             sigma = seconds * float(frame_rate)
             filled[shot, column] = gaussian_filter1d(filled[shot, column], sigma, mode="nearest")
     return quad_from_pose(filled[:, :2], np.exp(filled[:, 2]), filled[:, 3])
-
-
-def shots(cuts: Bool) -> list[slice]:
-    """The runs of frames between cuts, in order; together they are every frame."""
-    starts = [0, *(int(i) for i in np.flatnonzero(cuts) if i > 0)]
-    return [slice(a, b) for a, b in zip(starts, [*starts[1:], len(cuts)], strict=True)]
 
 
 def _fill(rows: NDArray[np.float64], detected: Bool, cuts: Bool) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from reanimate.types import Bool, FaceTrack, Float32, UInt8
 
 THUMB = (32, 18)  # px; a cut changes the whole picture, a gesture only some of it
 CUT_CHANGE = 24.0  # of 255, mean over the thumbnail; speech stays under 5, a fast pan under 15
-CUT_RATIO = 3.0  # over the change a frame earlier, so that a shaking camera is not a row of cuts
+CUT_RATIO = 3.0  # over the change a frame earlier, so that a pan that gathers speed is not a cut
 THOROUGH_EVERY = 15  # frames; how often the slow search is repeated while there is no face
 MAX_JUMP = 1.5  # face widths from where the face was last seen in a shot; farther away it is someone else
 

@@ -258,3 +258,33 @@ def test_even_window_is_refused(window: int) -> None:
 def test_smoothing_deltas_is_averaging_them() -> None:
     deltas = PoseDeltas(clip(30).ws, 2.0, Fraction(25))
     assert np.array_equal(smooth(deltas, 0.2).deltas, moving_average(deltas.deltas, 5))
+
+
+def two_shots() -> tuple[Latents, np.ndarray]:
+    """Two people standing still, three frames each, and where the second shot begins."""
+    ws = np.repeat(np.stack([np.zeros((2, 3)), np.full((2, 3), 5.0)]), 3, axis=0).astype(np.float32)
+    return Latents(ws, np.zeros(6, np.float32), Fraction(25)), np.arange(6) == 3
+
+
+def test_a_cut_to_someone_else_is_no_movement() -> None:
+    latents, cuts = two_shots()
+    _, deltas = decompose(latents, cuts=cuts)
+    assert np.abs(deltas.deltas * deltas.scale).max() < 1e-6
+    _, without = decompose(latents)
+    assert np.abs(without.deltas * without.scale).max() > 1
+
+
+def test_a_shot_without_a_face_does_not_move() -> None:
+    latents, cuts = two_shots()
+    latents.ws[3:] += np.linspace(0, 1, 3, dtype=np.float32)[:, None, None]
+    latents.loss[3:] = np.nan
+    identity, deltas = decompose(latents, cuts=cuts)
+    assert not deltas.deltas[3:].any()
+    assert not identity.ws.any()
+
+
+def test_missing_frames_take_no_code_from_another_shot() -> None:
+    values = np.array([1, 1, 0, 0, 9, 9], np.float32)[:, None]
+    known = np.array([True, True, False, False, True, True])
+    filled = interpolate_missing(values, known, np.arange(6) == 3)
+    np.testing.assert_array_equal(filled[:, 0], [1, 1, 1, 9, 9, 9])
