@@ -38,7 +38,8 @@ crops = [crop(picture, quad, generator.resolution) for picture, quad in zip(pict
 batch = to_tensor(np.stack(crops))
 solutions = [inverter.first(batch[:1])]
 for t in range(1, FRAMES):
-    start = inverter.follow(solutions[-1].variable, batch[t - 1 : t], batch[t : t + 1])
+    first = (solutions[0].variable, batch[:1])
+    start = inverter.follow(solutions[-1].variable, batch[t - 1 : t], batch[t : t + 1], first)
     solutions.append(inverter.next(batch[t : t + 1], start))
 ws = torch.cat([solution.ws for solution in solutions]).numpy()
 loss = torch.cat([solution.loss for solution in solutions]).numpy()

@@ -60,22 +60,29 @@ def _invert_clip(
     numbers = math.prod(shape)
     shot = np.cumsum(cuts)
     before: tuple[int, torch.Tensor] | None = None  # the last frame that was solved, and its variable
+    first = before  # the same of the first frame of its shot
     with RecordLog(job.folder / LOG, 4 * (numbers + 1)) as log:
         rows = [np.frombuffer(record, np.float32) for record in log.read_all()]
         for t, row in enumerate(rows):
             if detected[t]:
-                before = (t, torch.from_numpy(row[1:].copy()).view(shape).to(job.device))
+                solved = (t, torch.from_numpy(row[1:].copy()).view(shape).to(job.device))
+                first = first if before is not None and first is not None and shot[before[0]] == shot[t] else solved
+                before = solved
         job.reporter.start("invert", len(crops), done=len(rows))
         for t in range(len(rows), len(crops)):
             row = np.full(numbers + 1, np.nan, np.float32)
             note = "no face"
             if detected[t]:
                 target = to_tensor(crops[t : t + 1]).to(job.device)
-                if before is None or shot[before[0]] != shot[t] or not inverter.params.warm_start:
+                if before is None or first is None or shot[before[0]] != shot[t] or not inverter.params.warm_start:
                     solution = inverter.first(target)
+                    first = (t, solution.variable)
                 else:
-                    target_before = to_tensor(crops[before[0] : before[0] + 1]).to(job.device)
-                    solution = inverter.next(target, inverter.follow(before[1], target_before, target))
+                    target_before, target_first = (
+                        to_tensor(crops[i : i + 1]).to(job.device) for i in (before[0], first[0])
+                    )
+                    start = inverter.follow(before[1], target_before, target, (first[1], target_first))
+                    solution = inverter.next(target, start)
                 before = (t, solution.variable)
                 row[0], row[1:] = float(solution.loss), solution.variable.cpu().numpy().ravel()
                 note = f"loss {row[0]:.4f}, {solution.passes} passes"

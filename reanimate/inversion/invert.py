@@ -20,6 +20,7 @@ from reanimate.inversion.losses import Loss, LossName
 from reanimate.inversion.spaces import Init, Space, from_ws, mean, to_ws, zeros
 
 Preset = Literal["fast", "best", "paper"]
+CARRIED = 0.5  # share of an offset's change that the next frame inherits; at 1, codes drift along the clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,11 @@ class InvertParams:
     """Later frames begin where the frame before ended."""
     first_steps: int = 250
     """Passes for a still, a clip's first frame and the first frame after a cut."""
-    steps: int = 16
+    steps: int = 10
     """Passes for any later frame."""
     lr: float = 0.25
     """Adam's step size for a first frame, in units of W's RMS."""
-    warm_lr: float = 0.1
+    warm_lr: float = 0.05
     """The same for a later frame, which has less far to go."""
     decay: bool = True
     """Whether the step size falls to nothing over a frame's passes (half a cosine)."""
@@ -98,15 +99,25 @@ class Inverter:
         return make(self.generator, self.params.space, len(target))
 
     @torch.no_grad()
-    def follow(self, before: torch.Tensor, target_before: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def follow(
+        self,
+        before: torch.Tensor,
+        target_before: torch.Tensor,
+        target: torch.Tensor,
+        first: tuple[torch.Tensor, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
         """The variable a later frame begins from: the frame before's, moved as the encoder sees the face move.
 
         Carrying the offset between code and encoder, rather than the code alone, lets a face that returns to an
-        earlier look return to an earlier code: errors of single frames do not add up along the clip.
+        earlier look return to an earlier code. With `first`, the variable and target of the shot's first frame, half
+        of what the offset has changed since then is taken back: what each frame's passes add cannot pile up.
         """
         if self.encoder is None or self.params.space == "z":
             return before
-        return before + self.start(target) - self.start(target_before)
+        offset = before - self.start(target_before)
+        if first is not None:
+            offset = torch.lerp(first[0] - self.start(first[1]), offset, CARRIED)
+        return self.start(target) + offset
 
     def first(self, target: torch.Tensor, on_pass: Callable[[], None] | None = None) -> Solution:
         """Codes of pictures that nothing came before."""
