@@ -15,10 +15,13 @@ from typing import Any
 from pipeline.config import build, convert, show
 from pipeline.stage import FileInput, Node
 from pipeline.stages import align, apply, decompose, encode, invert, load_pose, smooth, synthesize, track
-from reanimate.checkpoints.bundle import MAX_RESOLUTION, Card, find_bundle, read_card
+from reanimate.checkpoints.bundle import FEATURES, Card, find_bundle, generator_config, read_card
+from reanimate.checkpoints.families import family_types
 from reanimate.errors import ConfigError, MediaError, ModelError
+from reanimate.generators.protocol import GeneratorConfig
 from reanimate.images import is_picture
 from reanimate.inversion.invert import PRESETS, InvertParams, Preset
+from reanimate.inversion.spaces import check_space
 from reanimate.video import probe
 
 SECTIONS: Mapping[str, type] = {
@@ -36,6 +39,20 @@ class Model:
 
     folder: Path
     card: Card
+
+    @property
+    def config(self) -> GeneratorConfig:
+        """The generator's sizes.
+
+        Raises:
+            ModelError: the card's are those of no generator.
+        """
+        return generator_config(self.card, str(self.folder))
+
+    @property
+    def has_w(self) -> bool:
+        """Whether its codes live in a W, not only in z."""
+        return bool(family_types(self.card.family, str(self.folder))[1].has_w)
 
 
 def open_model(model: str) -> Model:
@@ -63,25 +80,22 @@ def settings(
         ConfigError: a setting is unknown or out of range, or `amplitude` is `model` and the card has no typical RMS.
         MediaError: the file is missing or not TOML.
     """
-    defaults = {"invert": PRESETS[preset], "apply": _apply_defaults(model, amplitude)}
+    config = model.config
+    inversion = PRESETS[preset] if model.has_w else replace(PRESETS[preset], space="z")
+    if FEATURES in model.card.files and preset != "paper":
+        inversion = replace(inversion, loss="features")
+    defaults = {"invert": inversion, "apply": _apply_defaults(model, amplitude)}
     chosen = build(SECTIONS, file=file, sets=sets, overrides=flags, defaults=defaults)
-    resolution = _resolution(model)
-    if chosen["align"].resolution not in (0, resolution):
-        raise ConfigError("align.resolution", f"the model works at {resolution} px and nothing else")
-    chosen["align"] = replace(chosen["align"], resolution=resolution)
+    if chosen["align"].resolution not in (0, config.resolution):
+        raise ConfigError("align.resolution", f"the model works at {config.resolution} px and nothing else")
+    chosen["align"] = replace(chosen["align"], resolution=config.resolution)
     if chosen["invert"].loss == "squeezenet":
         raise ConfigError("invert.loss", "squeezenet is for training; use multiscale or vgg16")
-    _check_layers(chosen["apply"].layers, 2 * (resolution.bit_length() - 2))
+    if chosen["invert"].loss == "features" and FEATURES not in model.card.files:
+        raise ConfigError("invert.loss", f"{model.card.name} has no features of its own; use multiscale or vgg16")
+    check_space(chosen["invert"].space, model.has_w, model.card.name)
+    _check_layers(chosen["apply"].layers, config.num_ws)
     return chosen
-
-
-def _resolution(model: Model) -> int:
-    resolution = model.card.config.get("resolution")
-    if type(resolution) is not int or not 8 <= resolution <= MAX_RESOLUTION or resolution.bit_count() != 1:
-        raise ModelError(
-            model.folder, f"its card says {show(resolution)} px, not a power of two up to {MAX_RESOLUTION}"
-        )
-    return resolution
 
 
 def _check_layers(layers: tuple[int, ...] | None, num_ws: int) -> None:

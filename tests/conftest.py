@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from pipeline.graph import open_model, run_graph, settings
 from pipeline.runner import execute
 from pipeline.store import Store
 from reanimate.checkpoints.bundle import save_bundle
-from reanimate.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from reanimate.generators.mescheder import Mescheder, MeschederConfig
+from reanimate.generators.stylegan2 import StyleGAN2, StyleGAN2Config, usual_channels
 from reanimate.images import resize, write_image
 from reanimate.inversion.encoder import Encoder, EncoderConfig
 from reanimate.training.data import Faces
@@ -36,7 +38,7 @@ SHARED = ROOT.parent / "shared"
 def tiny_generator(seed: int = 0, resolution: int = 16) -> StyleGAN2:
     """A random generator that runs in a millisecond."""
     torch.manual_seed(seed)
-    config = StyleGAN2Config(resolution, z_dim=8, w_dim=8, channel_base=128, channel_max=16, mapping_layers=2)
+    config = StyleGAN2Config(resolution, usual_channels(resolution, 128, 16), z_dim=8, w_dim=8, mapping_layers=2)
     generator = StyleGAN2(config).eval().requires_grad_(False)
     with torch.no_grad():
         generator.mapping_network.w_avg.copy_(generator.mapping(torch.randn(256, 8))[:, 0].mean(0))
@@ -48,6 +50,18 @@ def tiny_encoder(generator: StyleGAN2, seed: int = 0) -> Encoder:
     torch.manual_seed(seed)
     config = EncoderConfig(generator.resolution, generator.num_ws, generator.w_dim, 128, 16, hidden=8)
     return Encoder(config).eval().requires_grad_(False)
+
+
+def mescheder_file(path: Path, classes: int = 1, seed: int = 0) -> Mescheder:
+    """A checkpoint of a tiny random generator of GAN_stability at 16 px, as its training writes them."""
+    torch.manual_seed(seed)
+    network = Mescheder(MeschederConfig(16, (8, 4, 4), "resnet", 8, 3, c_dim=classes if classes > 1 else 0)).eval()
+    state = {
+        "module." + re.sub(r"stages\.(\d)\.0", lambda found: f"resnet.{2 * int(found[1])}", name): value
+        for name, value in network.state_dict().items()
+    }
+    torch.save({"it": 3, "generator": state, "generator_test": state}, path)
+    return network.requires_grad_(False)
 
 
 @pytest.fixture

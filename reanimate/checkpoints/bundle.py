@@ -3,6 +3,7 @@
 model.json             family, sizes, digest, licence, provenance, and what the pipeline needs to know
 generator.safetensors  float16 or float32
 encoder.safetensors    optional
+features.safetensors   optional: the model's own perceptual features
 """
 
 from __future__ import annotations
@@ -12,27 +13,26 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from safetensors.torch import load_file, save_file
 from torch import nn
 
+from reanimate.checkpoints.families import configure, family_of, family_types
 from reanimate.errors import MediaError, ModelError
-from reanimate.generators.protocol import Generator
-from reanimate.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from reanimate.generators.protocol import Generator, GeneratorConfig
 from reanimate.inversion.encoder import Encoder, EncoderConfig
+from reanimate.inversion.features import FaceFeatures, FaceFeaturesConfig
 
 SCHEMA = 1
 DEFAULT_MODEL = "faces"
 EMBEDDED = Path(__file__).parent.parent / "models"
 CARD = "model.json"
+GENERATOR, ENCODER, FEATURES = "generator.safetensors", "encoder.safetensors", "features.safetensors"
 MAX_CARD_BYTES = 1 << 20
-MAX_RESOLUTION, MAX_WIDTH = 2048, 4096  # a card may not ask for more than any published model needs
-_LIMITS = {"channel_base": MAX_WIDTH * 64, "mapping_layers": 64, "num_ws": 64}  # of the rest, MAX_WIDTH
-_FAMILIES: dict[str, tuple[type[Any], type[Any]]] = {"stylegan2": (StyleGAN2Config, StyleGAN2)}
+_PRECISIONS = (torch.float16, torch.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Card:
     config: Mapping[str, Any]
     """Arguments of the family's configuration."""
     digest: str
-    """sha256 over the weights' digests: the model's name in every cache key."""
+    """sha256 over the weights' digests, family and config: the model's name in every cache key."""
     files: Mapping[str, str]
     """File name to sha256."""
     encoder: Mapping[str, Any] | None = None
@@ -63,27 +63,34 @@ class Bundle:
     card: Card
     generator: Generator
     encoder: Encoder | None
+    features: FaceFeatures | None = None
 
 
-def find_bundle(model: str) -> Path:
-    """The folder of an embedded model's name or of a path.
+def find_bundle(model: str, own: Path | None = None) -> Path:
+    """The folder of a bundle by its path, by an embedded model's name, or by the name of a folder in `own`.
 
     Raises:
-        ModelError: neither is there.
+        ModelError: there is none.
     """
-    for folder in (Path(model), EMBEDDED / model):
+    homes = [EMBEDDED, *([own] if own is not None else [])]
+    for folder in (Path(model), *(home / model for home in homes)):
         try:
             if (folder / CARD).is_file():
                 return folder
         except OSError:  # a name too long for a file is the name of none
             continue
-    known = sorted(p.parent.name for p in EMBEDDED.glob(f"*/{CARD}"))
-    raise ModelError(model, f"not found; give a bundle's folder or one of: {', '.join(known)}")
+    known = [folder.name for home in homes for folder in bundles(home)]
+    raise ModelError(model, f"not found; give a bundle's folder, an official checkpoint, or one of: {', '.join(known)}")
+
+
+def bundles(home: Path) -> list[Path]:
+    """The bundles' folders in a folder, by name."""
+    return sorted(path.parent for path in home.glob(f"*/{CARD}"))
 
 
 def embedded_models() -> list[Card]:
     """The cards of the models that come with the package, by name."""
-    return [read_card(path.parent) for path in sorted(EMBEDDED.glob(f"*/{CARD}"))]
+    return [read_card(folder) for folder in bundles(EMBEDDED)]
 
 
 def read_card(folder: Path) -> Card:
@@ -100,15 +107,25 @@ def read_card(folder: Path) -> Card:
         if data.pop("schema") != SCHEMA:
             raise ModelError(folder, f"{CARD} has another schema than {SCHEMA}; update reanimate or the bundle")
         card = Card(**data)
-        tables = (card.config, card.files, card.provenance, card.measured)
+        tables = (card.config, card.files, card.provenance, card.measured, {} if card.encoder is None else card.encoder)
         texts = (card.name, card.family, card.licence)
         if not (all(isinstance(t, dict) for t in tables) and all(isinstance(t, str) for t in texts)):
             raise TypeError("wrong type")
-        if card.digest != _digest(card.files):
-            raise ValueError("its digest is not that of its files")
+        if card.digest != _digest(card.files, card.family, card.config):
+            raise ValueError("its digest is not that of its files and sizes")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(folder, f"{CARD} cannot be read ({error})") from error
     return card
+
+
+def generator_config(card: Card, model: str) -> GeneratorConfig:
+    """The configuration of a card's generator; nothing is loaded.
+
+    Raises:
+        ModelError: the family is not known, or no generator has such sizes.
+    """
+    config: GeneratorConfig = configure(family_types(card.family, model)[0], card.config, model)
+    return config
 
 
 def load_bundle(model: str, device: str = "cpu") -> Bundle:
@@ -119,58 +136,63 @@ def load_bundle(model: str, device: str = "cpu") -> Bundle:
     """
     folder = find_bundle(model)
     card = read_card(folder)
-    if card.family not in _FAMILIES:
-        raise ModelError(model, f"family {card.family!r} is not known; known: {', '.join(_FAMILIES)}")
-    config_type, network_type = _FAMILIES[card.family]
-    config = _configure(config_type, card.config, model)
-    generator = _load(network_type, config, folder, "generator.safetensors", card)
+    config = generator_config(card, model)
+    generator = _load(family_types(card.family, model)[1], config, folder, GENERATOR, card)
     encoder = None
     if card.encoder is not None:
-        sizes = _configure(EncoderConfig, card.encoder, model)
+        sizes = configure(EncoderConfig, card.encoder, model)
         if (sizes.resolution, sizes.num_ws, sizes.w_dim) != (config.resolution, config.num_ws, config.w_dim):
             raise ModelError(model, "the encoder's sizes are not the generator's")
-        encoder = _load(Encoder, sizes, folder, "encoder.safetensors", card)
+        encoder = _load(Encoder, sizes, folder, ENCODER, card)
         encoder = encoder.to(device).eval().requires_grad_(False)
-    return Bundle(card, generator.to(device).eval().requires_grad_(False), encoder)
+    features = None
+    if FEATURES in card.files:
+        features = _load(FaceFeatures, FaceFeaturesConfig(), folder, FEATURES, card)
+        features = features.to(device).eval().requires_grad_(False)
+    return Bundle(card, generator.to(device).eval().requires_grad_(False), encoder, features)
 
 
 def save_bundle(
     folder: Path,
     name: str,
-    generator: StyleGAN2,
+    generator: Generator,
     encoder: Encoder | None,
     provenance: Mapping[str, Any],
     measured: Mapping[str, Any],
     licence: str,
+    precision: torch.dtype = torch.float16,
+    features: FaceFeatures | None = None,
 ) -> Card:
-    """Write a bundle with float16 weights; the card goes last, so that a folder with a card is whole.
+    """Write a bundle; the card goes last, so that a folder with a card is whole.
 
     Raises:
         MediaError: the folder cannot be written.
     """
-    contents = {"generator.safetensors": _half(generator)}
-    if encoder is not None:
-        contents["encoder.safetensors"] = _half(encoder)
-    files = {file: hashlib.sha256(data).hexdigest() for file, data in contents.items()}
-    digest = _digest(files)
-    card = Card(
-        name=name,
-        family="stylegan2",
-        config=asdict(generator.config),
-        digest=digest,
-        files=files,
-        encoder=asdict(encoder.config) if encoder is not None else None,
-        licence=licence,
-        provenance=provenance,
-        measured=measured,
-    )
+    networks = {GENERATOR: generator, ENCODER: encoder, FEATURES: features}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file, data in contents.items():
-            (folder / file).write_bytes(data)
-    except OSError as error:
-        raise MediaError(folder, f"cannot write ({(error.strerror or str(error)).lower()})") from error
-    write_card(folder, card)
+        files = {
+            file: _save(network, folder / file, precision)
+            for file, network in networks.items()
+            if isinstance(network, nn.Module)
+        }
+        # as JSON has it: what is read back is what was written
+        config = json.loads(json.dumps(asdict(generator.config)))  # type: ignore[call-overload]
+        card = Card(
+            name=name,
+            family=family_of(generator.config),
+            config=config,
+            digest=_digest(files, family_of(generator.config), config),
+            files=files,
+            encoder=asdict(encoder.config) if encoder is not None else None,
+            licence=licence,
+            provenance=provenance,
+            measured=measured,
+        )
+        write_card(folder, card)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MediaError(folder, f"cannot write ({reason.lower()})") from error
     return card
 
 
@@ -181,46 +203,54 @@ def write_card(folder: Path, card: Card) -> None:
     partial.replace(folder / CARD)
 
 
-def _digest(files: Mapping[str, str]) -> str:
-    return hashlib.sha256("".join(sorted(files.values())).encode()).hexdigest()
+def check_weights(network: nn.Module, model: Path | str) -> None:
+    """Return quietly if every number of a network is one.
+
+    Raises:
+        ModelError: some are infinite or none at all.
+    """
+    for name, value in network.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise ModelError(model, f"{name} has numbers that are infinite or none at all")
 
 
-def _configure(config_type: type[Any], arguments: Mapping[str, Any], model: str) -> Any:
-    try:
-        config = config_type(**arguments)
-    except TypeError as error:
-        raise ModelError(model, f"the card's sizes do not fit ({error})") from error
-    for name, kind in get_type_hints(config_type).items():
-        value, top = getattr(config, name), _LIMITS.get(name, MAX_WIDTH)
-        known = value in get_args(kind) if get_args(kind) else type(value) in (int, kind) and 0 < value <= top
-        if not known:
-            raise ModelError(model, f"the card claims {name} {value!r}, which no model has")
-    if config.resolution not in (2**i for i in range(3, MAX_RESOLUTION.bit_length())):
-        raise ModelError(model, f"resolution {config.resolution!r} is not a power of two from 8 to {MAX_RESOLUTION}")
-    if config.channel_base < config.resolution:
-        raise ModelError(model, f"channel_base {config.channel_base} leaves no channel at {config.resolution} px")
-    return config
+def _digest(files: Mapping[str, str], family: str, config: Mapping[str, Any]) -> str:
+    """Of all that decides a picture: the weights, and what the network does with them."""
+    network = json.dumps([family, config], sort_keys=True)
+    return hashlib.sha256("".join([*sorted(files.values()), network]).encode()).hexdigest()
 
 
 def _load(network_type: type[Any], config: Any, folder: Path, file: str, card: Card) -> Any:
     try:
-        data = (folder / file).read_bytes()
+        size, digest = (folder / file).stat().st_size, _file_digest(folder / file)
     except OSError as error:
         raise ModelError(folder, f"{file} cannot be read ({(error.strerror or str(error)).lower()})") from error
-    if hashlib.sha256(data).hexdigest() != card.files.get(file):
+    if digest != card.files.get(file):
         raise ModelError(folder, f"{file} is damaged: its digest is not the card's; fetch or make the bundle again")
-    if 2 * config.fewest_weights > len(data):  # before a card is given more memory than its weights fill
+    if 2 * config.fewest_weights > size:  # before a card is given more memory than its weights fill
         raise ModelError(folder, f"{file} is smaller than a network of the card's sizes")
-    network: nn.Module = network_type(config)
     try:
-        tensors = load_tensors(data)
-        network.load_state_dict({name: value.float() for name, value in tensors.items()})
-    except (SafetensorError, RuntimeError, KeyError) as error:
+        tensors = load_file(folder / file)  # mapped, not read
+        if any(value.dtype not in _PRECISIONS for value in tensors.values()):
+            raise ValueError("its numbers are neither float16 nor float32")
+        network: nn.Module = network_type(config)
+        network.load_state_dict(tensors)
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
         first = str(error).strip().splitlines()
         raise ModelError(folder, f"{file} does not fit the card ({first[-1].strip() if first else error})") from error
+    check_weights(network, f"{folder}: {file}")
     return network
 
 
-def _half(network: nn.Module) -> bytes:
-    state = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in network.state_dict().items()}
-    return save_tensors(state)
+def _save(network: nn.Module, path: Path, precision: torch.dtype) -> str:
+    """The digest of the file that is written."""
+    state = {name: value.detach().to("cpu", precision).contiguous() for name, value in network.state_dict().items()}
+    partial = path.with_name(f"{path.name}.partial")
+    save_file(state, partial)
+    partial.replace(path)
+    return _file_digest(path)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

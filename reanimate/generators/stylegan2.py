@@ -2,7 +2,8 @@
 
 Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN". Differs in how a modulated
 convolution is computed: activations are scaled before and after one shared convolution, which is the same sum and
-keeps the batch in one call, where the paper builds one weight per picture.
+keeps the batch in one call, where the paper builds one weight per picture. All options of the official PyTorch code
+that change a picture are here; its half precision is not, since pictures are compared with what it draws in float32.
 """
 
 from __future__ import annotations
@@ -16,36 +17,52 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-NoiseMode = Literal["const", "none", "random"]
-SQRT2 = math.sqrt(2)
+from reanimate.generators.mapping import Activation, FullyConnected, MappingConfig, MappingNetwork, activate
+from reanimate.generators.protocol import NoiseMode
+from reanimate.generators.resampling import convolve, upsample
+
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
 DEMODULATION_EPSILON = 1e-8
+Architecture = Literal["skip", "orig", "resnet"]
 
 
 @dataclass(frozen=True, slots=True)
-class StyleGAN2Config:
-    """Sizes of a StyleGAN2 generator."""
+class StyleGAN2Config(MappingConfig):
+    """Sizes and options of a StyleGAN2 generator."""
 
     resolution: int
     """R, a power of two, px."""
-    z_dim: int = 512
-    w_dim: int = 512
-    channel_base: int = 32768
-    """Channels of a layer times its resolution, up to `channel_max`."""
-    channel_max: int = 512
-    mapping_layers: int = 8
-    mapping_lr_multiplier: float = 0.01
-    mapping_activation: Literal["lrelu", "linear"] = "lrelu"
-    """`linear` is for models trained without an adversary, whose W is a fitted Gaussian."""
+    channels: tuple[int, ...]
+    """Channels of the layers of each block, at 4, 8, … R px; see `usual_channels`."""
+    architecture: Architecture = "skip"
+    """Who draws: every block a part (`skip`), or the last block all of it, with (`resnet`) or without (`orig`)
+    shortcuts past the layers of a block."""
+    activation: Activation = "lrelu"
+    conv_clamp: float = 0.0
+    """Largest size of an activation; 0 for no limit."""
+    use_noise: bool = True
+    kernel_size: int = 3
+    resample_taps: int = 0
+    """K of a resampling filter [K, K] that is kept with the weights; 0 for the usual one."""
 
-    def channels(self, resolution: int) -> int:
-        """Channels of the layers that work at a resolution."""
-        return min(self.channel_base // resolution, self.channel_max)
+    def __post_init__(self) -> None:
+        """Refuse what no network has."""
+        MappingConfig.__post_init__(self)  # super() does not find its class in a dataclass with slots
+        if self.resolution < 4 or self.resolution & (self.resolution - 1):
+            raise ValueError(f"resolution {self.resolution} is not a power of two from 4 up")
+        if len(self.channels) != len(self.block_resolutions):
+            raise ValueError(f"{len(self.channels)} blocks do not lead from 4 to {self.resolution} px")
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"a kernel of {self.kernel_size} has no middle")
 
     @property
     def block_resolutions(self) -> list[int]:
         """4, 8, … R."""
         return [2**i for i in range(2, self.resolution.bit_length())]
+
+    def channels_at(self, resolution: int) -> int:
+        """Channels of the layers that work at a resolution."""
+        return self.channels[self.block_resolutions.index(resolution)]
 
     @property
     def num_ws(self) -> int:
@@ -55,96 +72,88 @@ class StyleGAN2Config:
     @property
     def fewest_weights(self) -> int:
         """Numbers that a network of these sizes holds at the least: its largest layers'."""
-        layers = sum(9 * self.channels(r) ** 2 + r * r for r in self.block_resolutions)
-        return layers + self.w_dim * (self.z_dim + (self.mapping_layers - 1) * self.w_dim)
+        layers = sum((self.kernel_size * c) ** 2 for c in self.channels)
+        noise = sum(r * r for r in self.block_resolutions) if self.use_noise else 0
+        return layers + noise + self.resample_taps**2 + self.mapping_weights
 
 
-class FullyConnected(nn.Module):
-    """A linear layer whose weight is stored at unit scale and multiplied by its gain when it runs."""
-
-    def __init__(self, in_features: int, out_features: int, bias_init: float = 0.0, lr_multiplier: float = 1.0) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
-        self.bias = nn.Parameter(torch.full([out_features], bias_init))
-        self.weight_gain = lr_multiplier / math.sqrt(in_features)
-        self.bias_gain = lr_multiplier
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[..., out_features] for [..., in_features]."""
-        return functional.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+def usual_channels(resolution: int, base: int = 32768, most: int = 512) -> tuple[int, ...]:
+    """Channels of the blocks at 4, 8, … `resolution` px by the usual rule: `base` over the resolution, up to `most`."""
+    return tuple(min(base // 2**i, most) for i in range(2, resolution.bit_length()))
 
 
-class MappingNetwork(nn.Module):
-    """z to w."""
-
-    w_avg: torch.Tensor
-
-    def __init__(self, config: StyleGAN2Config) -> None:
-        super().__init__()
-        self.num_layers = config.mapping_layers
-        self.activation = config.mapping_activation
-        widths = [config.z_dim] + [config.w_dim] * config.mapping_layers
-        for i in range(self.num_layers):
-            layer = FullyConnected(widths[i], widths[i + 1], lr_multiplier=config.mapping_lr_multiplier)
-            self.add_module(f"fc{i}", layer)
-        self.register_buffer("w_avg", torch.zeros(config.w_dim))
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """[N, D] for z [N, z_dim], brought to unit second moment first."""
-        x = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
-        for i in range(self.num_layers):
-            x = self.get_submodule(f"fc{i}")(x)
-            if self.activation == "lrelu":
-                x = functional.leaky_relu(x, 0.2) * SQRT2
-        return x
+def usual_filter() -> torch.Tensor:
+    """[4, 4] resampling filter, which sums to one."""
+    taps = torch.tensor(FIR_TAPS)
+    return torch.outer(taps, taps) / taps.sum() ** 2
 
 
 class SynthesisLayer(nn.Module):
-    """A modulated 3x3 convolution, noise, bias and leaky ReLU; `up` doubles the resolution first."""
+    """A modulated convolution, noise, bias and activation; `up` doubles the resolution first."""
 
     noise_const: torch.Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, *, up: bool) -> None:
+    def __init__(
+        self, config: StyleGAN2Config, in_channels: int, out_channels: int, resolution: int, *, up: bool
+    ) -> None:
         super().__init__()
-        self.up = up
-        self.affine = FullyConnected(w_dim, in_channels, bias_init=1.0)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.config, self.up = config, up
+        size = config.kernel_size
+        self.affine = FullyConnected(config.w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, size, size))
         self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.noise_strength = nn.Parameter(torch.zeros([]))
-        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        if config.use_noise:
+            self.noise_strength = nn.Parameter(torch.zeros([]))
+            self.register_buffer("noise_const", torch.randn(resolution, resolution))
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: NoiseMode, fir: torch.Tensor) -> torch.Tensor:
         """[N, C', H', W'] for activations [N, C, H, W] and codes [N, D]."""
         styles = self.affine(w)
         demodulation = (styles.square() @ self.weight.square().sum((2, 3)).T + DEMODULATION_EPSILON).rsqrt()
-        x = x * styles[:, :, None, None]
-        if self.up:
-            x = functional.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
-            x = functional.conv2d(x, (fir * 4).expand(x.shape[1], 1, -1, -1), padding=1, groups=x.shape[1])
-        else:
-            x = functional.conv2d(x, self.weight, padding=1)
-        x = x * demodulation[:, :, None, None]
-        if noise_mode == "const":
-            x = x + self.noise_const * self.noise_strength
-        elif noise_mode == "random":
-            x = x + torch.randn_like(x[:, :1]) * self.noise_strength
-        return functional.leaky_relu(x + self.bias[:, None, None], 0.2) * SQRT2
+        x = self._convolved(x * styles[:, :, None, None], fir) * demodulation[:, :, None, None]
+        if self.config.use_noise and noise_mode != "none":
+            noise = self.noise_const if noise_mode == "const" else torch.randn_like(x[:, :1])
+            x = x + noise * self.noise_strength
+        return _clamped(activate(x + self.bias[:, None, None], self.config.activation), self.config.conv_clamp)
+
+    def _convolved(self, x: torch.Tensor, fir: torch.Tensor) -> torch.Tensor:
+        middle = self.config.kernel_size // 2
+        if not self.up:
+            return functional.conv2d(x, self.weight, padding=middle)
+        x = functional.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
+        # as much of the filter's rim as leaves twice the resolution
+        before, after = (len(fir) + 1) // 2 - middle, (len(fir) - 2) // 2 - middle + 1
+        return convolve(x, fir * 4, before, after)
 
 
 class ToRGB(nn.Module):
     """A modulated 1x1 convolution to three channels, without demodulation."""
 
-    def __init__(self, in_channels: int, w_dim: int) -> None:
+    def __init__(self, config: StyleGAN2Config, in_channels: int) -> None:
         super().__init__()
-        self.affine = FullyConnected(w_dim, in_channels, bias_init=1.0)
+        self.affine = FullyConnected(config.w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(3, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
         self.style_gain = 1 / math.sqrt(in_channels)
+        self.conv_clamp = config.conv_clamp
 
     def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        """[N, 3, H, W]."""
+        """[N, 3, H, W] for activations [N, C, H, W] and codes [N, D]."""
         styles = self.affine(w) * self.style_gain
-        return functional.conv2d(x * styles[:, :, None, None], self.weight, self.bias)
+        return _clamped(functional.conv2d(x * styles[:, :, None, None], self.weight, self.bias), self.conv_clamp)
+
+
+class Shortcut(nn.Module):
+    """A 1x1 convolution, enlarged: what the layers of a block add to."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
+        self.weight_gain = 1 / math.sqrt(in_channels)
+
+    def forward(self, x: torch.Tensor, fir: torch.Tensor) -> torch.Tensor:
+        """[N, C', 2H, 2W] for [N, C, H, W]."""
+        return _doubled(functional.conv2d(x, self.weight * self.weight_gain), fir)
 
 
 class SynthesisBlock(nn.Module):
@@ -152,15 +161,20 @@ class SynthesisBlock(nn.Module):
 
     def __init__(self, config: StyleGAN2Config, resolution: int) -> None:
         super().__init__()
-        channels = config.channels(resolution)
+        channels = config.channels_at(resolution)
         self.first = resolution == 4
+        self.draws = config.architecture == "skip" or resolution == config.resolution
+        self.shortcut = config.architecture == "resnet" and not self.first
         if self.first:
             self.const = nn.Parameter(torch.randn(channels, 4, 4))
         else:
-            before = config.channels(resolution // 2)
-            self.conv0 = SynthesisLayer(before, channels, config.w_dim, resolution, up=True)
-        self.conv1 = SynthesisLayer(channels, channels, config.w_dim, resolution, up=False)
-        self.torgb = ToRGB(channels, config.w_dim)
+            before = config.channels_at(resolution // 2)
+            self.conv0 = SynthesisLayer(config, before, channels, resolution, up=True)
+        self.conv1 = SynthesisLayer(config, channels, channels, resolution, up=False)
+        if self.draws:
+            self.torgb = ToRGB(config, channels)
+        if self.shortcut:
+            self.skip = Shortcut(before, channels)
 
     def forward(
         self,
@@ -169,17 +183,19 @@ class SynthesisBlock(nn.Module):
         ws: Sequence[torch.Tensor],
         noise_mode: NoiseMode,
         fir: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Activations and picture at this resolution; `ws` are this block's codes, the last for the picture."""
-        x = self.const.expand(ws[0].shape[0], -1, -1, -1) if x is None else self.conv0(x, ws[0], noise_mode, fir)
+        given = self.const.expand(ws[0].shape[0], -1, -1, -1) if x is None else x
+        x = given if self.first else self.conv0(given, ws[0], noise_mode, fir)
         x = self.conv1(x, ws[-2], noise_mode, fir)
-        rgb: torch.Tensor = self.torgb(x, ws[-1])
+        if self.shortcut:
+            x = (x + self.skip(given, fir)) * math.sqrt(0.5)
         if picture is not None:
-            # transposed convolution with the FIR taps: zeros inserted, then filtered, in one call
-            rgb = rgb + functional.conv_transpose2d(
-                picture, (fir * 4).expand(3, 1, -1, -1), stride=2, padding=1, groups=3
-            )
-        return x, rgb
+            picture = _doubled(picture, fir)
+        if self.draws:
+            rgb = self.torgb(x, ws[-1])
+            picture = rgb if picture is None else picture + rgb
+        return x, picture
 
 
 class SynthesisNetwork(nn.Module):
@@ -192,8 +208,9 @@ class SynthesisNetwork(nn.Module):
         self.block_resolutions = config.block_resolutions
         for resolution in self.block_resolutions:
             self.add_module(f"b{resolution}", SynthesisBlock(config, resolution))
-        taps = torch.tensor(FIR_TAPS)
-        self.register_buffer("fir", torch.outer(taps, taps) / taps.sum() ** 2, persistent=False)
+        taps = config.resample_taps
+        fir = torch.full((taps, taps), 1 / taps**2) if taps else usual_filter()
+        self.register_buffer("fir", fir, persistent=taps > 0)
 
     def forward(self, ws: torch.Tensor, noise_mode: NoiseMode = "const", resolution: int | None = None) -> torch.Tensor:
         """[N, 3, R, R] for ws [N, L, D]; with `resolution`, what the blocks up to it have drawn."""
@@ -207,19 +224,21 @@ class SynthesisNetwork(nn.Module):
             if at == resolution:
                 break
         if picture is None:
-            raise ValueError("a generator needs at least one block")
+            raise ValueError(f"blocks up to {resolution} px have drawn nothing yet")
         return picture
 
 
 class StyleGAN2(nn.Module):
     """A StyleGAN2 generator; see protocol.Generator."""
 
+    has_w = True
+
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
         self.config = config
-        self.num_ws, self.w_dim, self.z_dim = config.num_ws, config.w_dim, config.z_dim
+        self.num_ws, self.w_dim, self.z_dim, self.c_dim = config.num_ws, config.w_dim, config.z_dim, config.c_dim
         self.resolution = config.resolution
-        self.mapping_network = MappingNetwork(config)
+        self.mapping_network = MappingNetwork(config, config.num_ws)
         self.synthesis_network = SynthesisNetwork(config)
 
     @property
@@ -227,14 +246,27 @@ class StyleGAN2(nn.Module):
         """[D]."""
         return self.mapping_network.w_avg
 
-    def mapping(self, z: torch.Tensor, truncation_psi: float = 1.0) -> torch.Tensor:
-        """[N, L, D] for z [N, z_dim]."""
-        w: torch.Tensor = self.mapping_network(z)
-        if truncation_psi != 1:
-            w = self.w_avg.lerp(w, truncation_psi)
-        return w.unsqueeze(1).repeat(1, self.num_ws, 1)
+    def mapping(
+        self,
+        z: torch.Tensor,
+        c: torch.Tensor | None = None,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+    ) -> torch.Tensor:
+        """[N, L, D] for z [N, z_dim] and classes c [N, c_dim]."""
+        ws: torch.Tensor = self.mapping_network(z, c, truncation_psi, truncation_cutoff)
+        return ws
 
     def synthesis(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
         """[N, 3, R, R] for ws [N, L, D]."""
         picture: torch.Tensor = self.synthesis_network(ws, noise_mode)
         return picture
+
+
+def _doubled(x: torch.Tensor, fir: torch.Tensor) -> torch.Tensor:
+    """[N, C, 2H, 2W] for [N, C, H, W]."""
+    return upsample(x, fir, 2, (len(fir) + 1) // 2, (len(fir) - 2) // 2)
+
+
+def _clamped(x: torch.Tensor, limit: float) -> torch.Tensor:
+    return x.clamp(-limit, limit) if limit else x

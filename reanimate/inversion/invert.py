@@ -17,7 +17,7 @@ from reanimate.errors import ConfigError
 from reanimate.generators.protocol import Generator
 from reanimate.inversion.encoder import Encoder
 from reanimate.inversion.losses import Loss, LossName
-from reanimate.inversion.spaces import Init, Space, from_ws, mean, to_ws, zeros
+from reanimate.inversion.spaces import Init, Space, check_space, from_ws, mean, to_ws, zeros
 
 Preset = Literal["fast", "best", "paper"]
 CARRIED = 0.5  # share of an offset's change that the next frame inherits; at 1, codes drift along the clip
@@ -86,6 +86,8 @@ class Inverter:
     """Inverts pictures [N, 3, R, R] with one generator, loss and set of parameters."""
 
     def __init__(self, generator: Generator, encoder: Encoder | None, loss: Loss, params: InvertParams) -> None:
+        """Raises ConfigError: the generator has no such space."""
+        check_space(params.space, generator.has_w, type(generator).__name__)
         self.generator, self.loss, self.params = generator, loss, params
         self.encoder = encoder if params.init == "encoder" else None
         self._unit = 1.0 if params.space == "z" or params.init == "zeros" else w_rms(generator)

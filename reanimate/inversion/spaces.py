@@ -9,10 +9,21 @@ from typing import Literal
 
 import torch
 
+from reanimate.errors import ConfigError
 from reanimate.generators.protocol import Generator
 
 Space = Literal["z", "w", "w+"]
 Init = Literal["zeros", "mean", "encoder"]
+
+
+def check_space(space: Space, has_w: bool, model: str) -> None:
+    """Return quietly if a model's codes can live in a space.
+
+    Raises:
+        ConfigError: they cannot: it is not a style generator.
+    """
+    if space != "z" and not has_w:
+        raise ConfigError("space", f"{model} is no style generator and has no {space}; use z")
 
 
 def to_ws(generator: Generator, space: Space, variable: torch.Tensor) -> torch.Tensor:

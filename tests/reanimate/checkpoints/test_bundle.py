@@ -5,6 +5,7 @@ import json
 import resource
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,17 @@ from reanimate.checkpoints.bundle import (
     Card,
     embedded_models,
     find_bundle,
+    generator_config,
     load_bundle,
     read_card,
     save_bundle,
     write_card,
 )
 from reanimate.errors import MediaError, ModelError
-from reanimate.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from reanimate.generators.mescheder import Mescheder, MeschederConfig
+from reanimate.generators.pggan import PGGAN, PGGANConfig
+from reanimate.generators.stylegan1 import StyleGAN1, StyleGAN1Config
+from reanimate.generators.stylegan2 import StyleGAN2, StyleGAN2Config, usual_channels
 from reanimate.inversion.encoder import Encoder, EncoderConfig
 
 GENERATOR, ENCODER = "generator.safetensors", "encoder.safetensors"
@@ -45,15 +50,23 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     (folder / "model.json").write_text(json.dumps(card))
 
 
+def edit_and_vouch(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """An edit by somebody who knows how the digest is made."""
+
+    def both(card: dict[str, Any]) -> None:
+        change(card)
+        network = json.dumps([card["family"], card["config"]], sort_keys=True)
+        digests = sorted(card["files"].values())
+        card["digest"] = hashlib.sha256("".join([*digests, network]).encode()).hexdigest()
+
+    edit(folder, both)
+
+
 def replace_weights(folder: Path, file: str, data: bytes) -> None:
     """Other weights, with a card that vouches for them."""
     (folder / file).write_bytes(data)
 
-    def vouch(card: dict[str, Any]) -> None:
-        card["files"][file] = hashlib.sha256(data).hexdigest()
-        card["digest"] = hashlib.sha256("".join(sorted(card["files"].values())).encode()).hexdigest()
-
-    edit(folder, vouch)
+    edit_and_vouch(folder, lambda card: card["files"].update({file: hashlib.sha256(data).hexdigest()}))
 
 
 def refused(folder: Path | str) -> str:
@@ -99,14 +112,65 @@ def test_bundle_without_an_encoder_loads_without_one(tmp_path: Path) -> None:
     assert not (tmp_path / ENCODER).exists()
 
 
-def test_digest_is_of_the_weights_and_of_nothing_else(tmp_path: Path) -> None:
+FAMILIES: list[tuple[type[Any], Any]] = [
+    (StyleGAN1, StyleGAN1Config(16, (8, 8, 4), z_dim=8, w_dim=8, mapping_layers=2, mapping_width=8, blur=())),
+    (StyleGAN2, StyleGAN2Config(16, (8, 8, 4), z_dim=8, w_dim=8, c_dim=3, label=2, architecture="resnet")),
+    (PGGAN, PGGANConfig(16, (8, 8, 4), z_dim=8, pixel_norm=False, epsilon=1e-6)),
+    (Mescheder, MeschederConfig(16, (8, 4, 4), "resnet", 8, 1)),
+]
+
+
+@pytest.mark.parametrize(("network_type", "config"), FAMILIES, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize("precision", [torch.float16, torch.float32], ids=str)
+def test_every_family_comes_back(tmp_path: Path, network_type: type[Any], config: Any, precision: torch.dtype) -> None:
+    torch.manual_seed(0)
+    generator = network_type(config).eval().requires_grad_(False)
+    card = save_bundle(tmp_path, "m", generator, None, {}, {}, "MIT", precision)
+    assert read_card(tmp_path) == card
+    loaded = load_bundle(str(tmp_path)).generator
+    assert (type(loaded), loaded.config) == (network_type, config)
+    assert generator_config(card, "m") == config
+    for name, value in generator.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value.to(precision).float())  # type: ignore[attr-defined]
+    ws = generator.mapping(torch.randn(1, 8))
+    same = torch.equal(loaded.synthesis(ws), generator.synthesis(ws))
+    assert same == (precision == torch.float32)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers_are_an_error_that_names_them(folder: Path, number: float) -> None:
+    state = {name: value.half().contiguous() for name, value in tiny_generator().state_dict().items()}
+    state["synthesis_network.b8.conv0.weight"][0, 0, 0, 0] = number
+    replace_weights(folder, GENERATOR, save(state))
+    assert "b8.conv0.weight" in refused(folder)
+
+
+def test_weights_of_another_kind_are_an_error(folder: Path) -> None:
+    state = {name: value.to(torch.int32).contiguous() for name, value in tiny_generator().state_dict().items()}
+    replace_weights(folder, GENERATOR, save(state))
+    assert "neither float16 nor float32" in refused(folder)
+
+
+def test_own_models_are_found_by_name_after_the_embedded(tiny_bundle: Path, tmp_path: Path) -> None:
+    for name in ("mine", DEFAULT_MODEL):
+        shutil.copytree(tiny_bundle, tmp_path / name)
+    assert find_bundle("mine", tmp_path) == tmp_path / "mine"
+    assert find_bundle(DEFAULT_MODEL, tmp_path) == bundle.EMBEDDED / DEFAULT_MODEL
+    with pytest.raises(ModelError, match="mine"):
+        find_bundle("nobody", tmp_path)
+
+
+def test_digest_is_of_all_that_decides_a_picture_and_of_nothing_else(tmp_path: Path) -> None:
     generator = tiny_generator()
+    other = StyleGAN2(replace(generator.config, conv_clamp=256.0))
+    other.load_state_dict(generator.state_dict())
 
     def digest(name: str, **facts: Any) -> str:
         return save_bundle(tmp_path / name, name, generator, None, facts, facts, "MIT").digest
 
     first = digest("a")
     assert digest("b", images_seen=3) == first
+    assert save_bundle(tmp_path / "d", "a", other, None, {}, {}, "MIT").digest != first
     generator.synthesis_network.b8.conv0.weight[0, 0, 0, 0] += 0.01
     assert digest("c") != first
 
@@ -202,7 +266,7 @@ def test_encoder_of_another_size_is_an_error(folder: Path) -> None:
 
 
 def test_unknown_family_is_an_error_that_lists_the_known(folder: Path) -> None:
-    edit(folder, lambda card: card.update(family="stylegan9"))
+    edit_and_vouch(folder, lambda card: card.update(family="stylegan9"))
     message = refused(folder)
     assert "'stylegan9'" in message and "stylegan2" in message
 
@@ -250,13 +314,24 @@ def test_card_without_an_entry_is_an_error(folder: Path, entry: str) -> None:
 
 
 WRONG = [0, -1, 10**9, 10**30, 16.5, "16", None, [], {}, True, float("nan"), float("inf")]
+WRONG_LISTS = [[16] * 65, [16, 0, 16], [16, 16, 4097], [16, 16.0, 16], [[16], 16, 16]]
 
 
-@pytest.mark.parametrize("value", WRONG, ids=str)
-@pytest.mark.parametrize("size", ["resolution", "z_dim", "w_dim", "channel_base", "channel_max", "mapping_layers"])
+# a mapping network may have no layers; that this one has is the weights' business
+SIZES = ["resolution", "z_dim", "w_dim", "channels", "mapping_layers"]
+HOSTILE = [(size, value) for size in SIZES for value in WRONG if (size, value) != ("mapping_layers", 0)]
+
+
+@pytest.mark.parametrize(("size", "value"), HOSTILE, ids=str)
 def test_card_with_a_hostile_size_is_an_error(folder: Path, size: str, value: object) -> None:
-    edit(folder, lambda card: card["config"].update({size: value}))
+    edit_and_vouch(folder, lambda card: card["config"].update({size: value}))
     assert size in refused(folder)
+
+
+@pytest.mark.parametrize("value", WRONG_LISTS, ids=lambda value: str(value)[:20])
+def test_card_with_a_hostile_list_is_an_error(folder: Path, value: object) -> None:
+    edit_and_vouch(folder, lambda card: card["config"].update(channels=value))
+    assert "channels" in refused(folder)
 
 
 @pytest.mark.parametrize("value", WRONG, ids=str)
@@ -269,11 +344,13 @@ def test_card_with_a_hostile_encoder_is_an_error(folder: Path, size: str, value:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"resolution": 2048, "w_dim": 4096, "z_dim": 4096, "channel_max": 4096, "channel_base": 262_144},
+        {"resolution": 2048, "w_dim": 4096, "z_dim": 4096, "channels": [4096] * 10},
         {"mapping_layers": 64, "w_dim": 4096, "z_dim": 4096},
         {"resolution": 48},
         {"resolution": 4},
-        {"channel_base": 8},
+        {"channels": [16, 16]},
+        {"channels": [16, 16, 16, 16]},
+        {"mapping_layers": 0},
         {"mapping_activation": "sine"},
         {"mapping_lr_multiplier": 0},
         {"mapping_lr_multiplier": "0.01"},
@@ -283,13 +360,14 @@ def test_card_with_a_hostile_encoder_is_an_error(folder: Path, size: str, value:
     ids=str,
 )
 def test_card_that_asks_for_another_network_than_its_weights_is_an_error(folder: Path, changes: dict[str, Any]) -> None:
-    edit(folder, lambda card: card["config"].update(changes))
+    edit_and_vouch(folder, lambda card: card["config"].update(changes))
     refused(folder)
 
 
 @pytest.mark.parametrize("resolution", [8, 16, 64])
 def test_least_size_that_a_card_is_held_against_is_near_the_true_one(resolution: int) -> None:
-    generator = StyleGAN2(StyleGAN2Config(resolution, 64, 64, 1024, 128, 3))
+    channels = usual_channels(resolution, 1024, 128)
+    generator = StyleGAN2(StyleGAN2Config(resolution, channels, 64, 64, mapping_layers=3))
     encoder = Encoder(EncoderConfig(resolution, generator.num_ws, 64, 1024, 128, 32))
     for network in (generator, encoder):
         size = sum(value.numel() for value in network.state_dict().values())

@@ -1,16 +1,169 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import tiny_generator
+from scipy.signal import convolve2d
 from torch.nn import functional
 
 from reanimate.generators.protocol import Generator
-from reanimate.generators.stylegan2 import StyleGAN2, StyleGAN2Config, SynthesisLayer, ToRGB
+from reanimate.generators.stylegan2 import StyleGAN2, StyleGAN2Config, SynthesisLayer, ToRGB, usual_channels
 
 FIR = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])).double() / 64
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"architecture": "orig"},
+    {"architecture": "resnet"},
+    {"conv_clamp": 0.4},
+    {"architecture": "resnet", "conv_clamp": 0.4, "activation": "swish"},
+    {"activation": "relu"},
+    {"activation": "linear", "use_noise": False},
+    {"resample_taps": 3},
+    {"resample_taps": 1, "architecture": "resnet"},
+    {"resample_taps": 8},
+    {"kernel_size": 1},
+    {"kernel_size": 5, "resample_taps": 2},
+    {"c_dim": 3},
+]
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "lrelu": lambda x: torch.where(x > 0, x, 0.2 * x) * 2**0.5,
+    "relu": lambda x: x.clamp(min=0) * 2**0.5,
+    "swish": lambda x: x * torch.sigmoid(x) * 2**0.5,
+    "linear": lambda x: x,
+}
+
+
+class Published:
+    """The official code's sums in float64: a weight for every picture, and zeros between pixels before a filter."""
+
+    def __init__(self, network: StyleGAN2) -> None:
+        self.config = network.config
+        self.state = {name: value.double() for name, value in network.synthesis_network.state_dict().items()}
+        self.fir = self.state.get("fir", FIR)
+
+    def affine(self, name: str, w: torch.Tensor) -> torch.Tensor:
+        return w @ self.state[f"{name}.affine.weight"].T / len(w) ** 0.5 + self.state[f"{name}.affine.bias"]
+
+    def doubled(self, x: torch.Tensor, around: int = 0) -> torch.Tensor:
+        taps, pictures = len(self.fir), []
+        before, after = around + (taps + 1) // 2, around + (taps - 2) // 2
+        for plane in x.numpy():
+            wide = np.zeros((2 * plane.shape[0], 2 * plane.shape[1]))
+            wide[::2, ::2] = plane
+            wide = np.pad(wide, ((before, max(after, 0)),) * 2)[: min(after, 0) or None, : min(after, 0) or None]
+            pictures.append(convolve2d(wide, self.fir.numpy() * 4, "valid"))
+        return torch.from_numpy(np.stack(pictures))
+
+    def limited(self, x: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
+        limit = self.config.conv_clamp * gain
+        return x.clamp(-limit, limit) if limit else x
+
+    def layer(self, name: str, x: torch.Tensor, w: torch.Tensor, noise: bool, gain: float = 1.0) -> torch.Tensor:
+        weight = self.state[f"{name}.weight"] * self.affine(name, w)[:, None, None]
+        weight = weight * (weight.square().sum((1, 2, 3), keepdim=True) + 1e-8).rsqrt()
+        middle = self.config.kernel_size // 2
+        if name.endswith("conv0"):  # the official code enlarges with a true convolution
+            x = functional.conv2d(self.doubled(x, middle)[None], weight.flip(2, 3))[0]
+        else:
+            x = functional.conv2d(x[None], weight, padding=middle)[0]
+        if noise and self.config.use_noise:
+            x = x + self.state[f"{name}.noise_const"] * self.state[f"{name}.noise_strength"]
+        x = ACTIVATIONS[self.config.activation](x + self.state[f"{name}.bias"][:, None, None]) * gain
+        return self.limited(x, gain)
+
+    def picture(self, ws: torch.Tensor, noise: bool) -> torch.Tensor:
+        """[3, R, R] for [L, D]."""
+        x, picture, used = self.state["b4.const"], None, 0
+        for resolution in self.config.block_resolutions:
+            name, given = f"b{resolution}", x
+            shortcut = self.config.architecture == "resnet" and resolution > 4
+            if resolution > 4:
+                x, used = self.layer(f"{name}.conv0", x, ws[used], noise), used + 1
+            x = self.layer(f"{name}.conv1", x, ws[used], noise, 0.5**0.5 if shortcut else 1.0)
+            used += 1
+            if shortcut:
+                weight = self.state[f"{name}.skip.weight"] / len(given) ** 0.5
+                x = x + self.doubled(functional.conv2d(given[None], weight)[0]) * 0.5**0.5
+            picture = None if picture is None else self.doubled(picture)
+            if self.config.architecture == "skip" or resolution == self.config.resolution:
+                styles = self.affine(f"{name}.torgb", ws[used]) / len(x) ** 0.5
+                rgb = functional.conv2d(x[None], self.state[f"{name}.torgb.weight"] * styles[:, None, None])[0]
+                rgb = self.limited(rgb + self.state[f"{name}.torgb.bias"][:, None, None])
+                picture = rgb if picture is None else picture + rgb
+        assert picture is not None
+        return picture
+
+
+def shaken(**options: Any) -> StyleGAN2:
+    """A generator in which nothing is zero or one."""
+    torch.manual_seed(1)
+    sizes = {"resolution": 16, "channels": (6, 5, 4), "z_dim": 8, "w_dim": 8, "mapping_layers": 2}
+    network = StyleGAN2(StyleGAN2Config(**{**sizes, **options})).requires_grad_(False)
+    for value in network.state_dict().values():
+        value.add_(0.2 * torch.randn(value.shape))
+    return network
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("noise", [True, False])
+def test_pictures_are_those_of_the_official_sums(options: dict[str, Any], noise: bool) -> None:
+    network = shaken(**options).double()
+    ws = torch.randn(3, 6, 8, dtype=torch.float64)
+    reference = Published(network)
+    wanted = torch.stack([reference.picture(codes, noise) for codes in ws])
+    assert torch.allclose(network.synthesis(ws, "const" if noise else "none"), wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_every_option_keeps_batches_apart_and_lets_gradients_through(options: dict[str, Any]) -> None:
+    network, ws = shaken(**options).double(), torch.randn(3, 6, 8, dtype=torch.float64, requires_grad=True)
+    pictures = network.synthesis(ws)
+    singles = torch.cat([network.synthesis(one[None]) for one in ws])
+    assert torch.allclose(pictures, singles, atol=1e-10)
+    (gradient,) = torch.autograd.grad(pictures[1].square().sum(), ws)
+    assert torch.equal(gradient.abs().amax((1, 2)) > 0, torch.tensor([False, True, False]))
+    used = gradient[1].abs().amax(1) > 0
+    assert used[-1] and used.sum() >= 4
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_fewest_weights_are_no_more_than_there_are(options: dict[str, Any]) -> None:
+    network = shaken(**options)
+    assert network.config.fewest_weights <= sum(value.numel() for value in network.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"resolution": 24}, "power of two"),
+        ({"resolution": 2}, "power of two"),
+        ({"resolution": 32}, "3 blocks"),
+        ({"channels": (4, 4)}, "2 blocks"),
+        ({"kernel_size": 4}, "no middle"),
+        ({"c_dim": 2, "label": 2}, "no class"),
+    ],
+)
+def test_sizes_that_no_network_has_are_refused(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        StyleGAN2Config(**{"resolution": 16, "channels": (6, 5, 4), **options})
+
+
+@pytest.mark.parametrize("architecture", ["orig", "resnet"])
+def test_what_has_not_drawn_yet_has_no_smaller_picture(architecture: str) -> None:
+    network = shaken(architecture=architecture)
+    with pytest.raises(ValueError, match="8 px have drawn nothing"):
+        network.synthesis_network(torch.randn(1, 6, 8), "none", 8)
+
+
+def test_own_filter_is_a_weight_and_the_usual_one_is_not() -> None:
+    assert "synthesis_network.fir" not in shaken().state_dict()
+    assert shaken(resample_taps=3).state_dict()["synthesis_network.fir"].shape == (3, 3)
 
 
 def published_convolution(x: torch.Tensor, weight: torch.Tensor, styles: torch.Tensor, up: bool) -> torch.Tensor:
@@ -32,7 +185,7 @@ def published_convolution(x: torch.Tensor, weight: torch.Tensor, styles: torch.T
 @pytest.mark.parametrize("up", [False, True])
 def test_modulated_convolution_is_the_papers_one_weight_per_picture(up: bool) -> None:
     torch.manual_seed(0)
-    layer = SynthesisLayer(5, 7, w_dim=4, resolution=16 if up else 8, up=up).double()
+    layer = SynthesisLayer(StyleGAN2Config(8, (5, 7), w_dim=4), 5, 7, 16 if up else 8, up=up).double()
     x, w = torch.randn(3, 5, 8, 8).double(), torch.randn(3, 4).double()
     wanted = published_convolution(x, layer.weight, layer.affine(w), up)
     wanted = functional.leaky_relu(wanted + layer.bias[:, None, None], 0.2) * 2**0.5
@@ -41,7 +194,7 @@ def test_modulated_convolution_is_the_papers_one_weight_per_picture(up: bool) ->
 
 def test_rgb_layer_is_modulated_and_not_demodulated() -> None:
     torch.manual_seed(0)
-    layer = ToRGB(5, 4).double()
+    layer = ToRGB(StyleGAN2Config(8, (5, 7), w_dim=4), 5).double()
     x, w = torch.randn(3, 5, 8, 8).double(), torch.randn(3, 4).double()
     styles = layer.affine(w) / 5**0.5
     wanted = torch.einsum("nchw,nc,kc->nkhw", x, styles, layer.weight[:, :, 0, 0]) + layer.bias[:, None, None]
@@ -50,14 +203,13 @@ def test_rgb_layer_is_modulated_and_not_demodulated() -> None:
 
 @pytest.mark.parametrize(("resolution", "num_ws"), [(8, 4), (16, 6), (64, 10), (256, 14), (512, 16), (1024, 18)])
 def test_number_of_codes_follows_from_the_size(resolution: int, num_ws: int) -> None:
-    config = StyleGAN2Config(resolution)
+    config = StyleGAN2Config(resolution, usual_channels(resolution))
     assert config.num_ws == num_ws
     assert config.block_resolutions[0] == 4 and config.block_resolutions[-1] == resolution
 
 
 def test_channels_are_those_of_the_published_configuration() -> None:
-    config = StyleGAN2Config(1024)
-    assert [config.channels(r) for r in config.block_resolutions] == [512, 512, 512, 512, 512, 256, 128, 64, 32]
+    assert usual_channels(1024) == (512, 512, 512, 512, 512, 256, 128, 64, 32)
 
 
 @pytest.mark.parametrize("resolution", [8, 16, 32])
@@ -87,9 +239,10 @@ def test_mapping_looks_only_at_the_direction_of_z(generator: StyleGAN2) -> None:
 def test_truncation_moves_straight_towards_the_mean(generator: StyleGAN2) -> None:
     z = torch.randn(4, 8)
     full = generator.mapping(z)
-    assert torch.equal(generator.mapping(z, 1.0), full)
-    assert torch.allclose(generator.mapping(z, 0.0), generator.w_avg.expand_as(full), atol=1e-6)
-    assert torch.allclose(generator.mapping(z, 0.7), generator.w_avg + 0.7 * (full - generator.w_avg), atol=1e-6)
+    assert torch.equal(generator.mapping(z, truncation_psi=1.0), full)
+    assert torch.allclose(generator.mapping(z, truncation_psi=0.0), generator.w_avg.expand_as(full), atol=1e-6)
+    wanted = generator.w_avg + 0.7 * (full - generator.w_avg)
+    assert torch.allclose(generator.mapping(z, truncation_psi=0.7), wanted, atol=1e-6)
 
 
 def test_batch_is_its_pictures_one_by_one(generator: StyleGAN2) -> None:

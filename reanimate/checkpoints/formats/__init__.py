@@ -1,0 +1,1 @@
+"""The official files: one module per code base that writes them."""

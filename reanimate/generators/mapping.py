@@ -1,0 +1,129 @@
+"""z to ws as StyleGAN2 and StyleGAN3 do it, and the linear layer and the activations that they are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+SQRT2 = math.sqrt(2)
+Activation = Literal["lrelu", "linear", "relu", "tanh", "sigmoid", "elu", "selu", "softplus", "swish"]
+_FUNCTIONS: dict[Activation, tuple[Callable[[torch.Tensor], torch.Tensor], float]] = {
+    "lrelu": (lambda x: functional.leaky_relu(x, 0.2), SQRT2),
+    "linear": (lambda x: x, 1.0),
+    "relu": (functional.relu, SQRT2),
+    "tanh": (torch.tanh, 1.0),
+    "sigmoid": (torch.sigmoid, 1.0),
+    "elu": (functional.elu, 1.0),
+    "selu": (functional.selu, 1.0),
+    "softplus": (functional.softplus, 1.0),
+    "swish": (functional.silu, SQRT2),
+}
+
+
+def activate(x: torch.Tensor, activation: Activation) -> torch.Tensor:
+    """The activation times its gain, which is to keep the second moment."""
+    function, gain = _FUNCTIONS[activation]
+    return function(x) * gain if gain != 1 else function(x)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingConfig:
+    """Sizes of a mapping network."""
+
+    z_dim: int = 512
+    w_dim: int = 512
+    c_dim: int = 0
+    """Classes of a conditional generator."""
+    label: int = 0
+    """The class that is drawn where none is given."""
+    embed_features: int = 0
+    """Width that a class is embedded in; 0 for w_dim."""
+    mapping_layers: int = 8
+    mapping_features: int = 0
+    """Width of what all layers but the last give; 0 for w_dim."""
+    mapping_lr_multiplier: float = 0.01
+    mapping_activation: Activation = "lrelu"
+    """`linear` is for models trained without an adversary, whose W is a fitted Gaussian."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no network has."""
+        if not 0 <= self.label < max(self.c_dim, 1):
+            raise ValueError(f"there is no class {self.label} among {self.c_dim}")
+
+    @property
+    def mapping_widths(self) -> list[int]:
+        """Width of the input and of what each layer gives."""
+        embedded = (self.embed_features or self.w_dim) if self.c_dim else 0
+        between = [self.mapping_features or self.w_dim] * (self.mapping_layers - 1)
+        return [self.z_dim + embedded, *between, self.w_dim]
+
+    @property
+    def mapping_weights(self) -> int:
+        """Numbers in the layers' weights."""
+        return sum(before * after for before, after in pairwise(self.mapping_widths))
+
+
+class FullyConnected(nn.Module):
+    """A linear layer whose weight is stored at unit scale and multiplied by its gain when it runs."""
+
+    def __init__(self, in_features: int, out_features: int, bias_init: float = 0.0, lr_multiplier: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full([out_features], bias_init))
+        self.weight_gain = lr_multiplier / math.sqrt(in_features)
+        self.bias_gain = lr_multiplier
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[..., out_features] for [..., in_features]."""
+        return functional.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+
+
+class MappingNetwork(nn.Module):
+    """z to ws."""
+
+    w_avg: torch.Tensor
+
+    def __init__(self, config: MappingConfig, num_ws: int) -> None:
+        super().__init__()
+        self.config, self.num_ws = config, num_ws
+        if config.c_dim:
+            self.embed = FullyConnected(config.c_dim, config.embed_features or config.w_dim)
+        widths = config.mapping_widths
+        for i in range(config.mapping_layers):
+            layer = FullyConnected(widths[i], widths[i + 1], lr_multiplier=config.mapping_lr_multiplier)
+            self.add_module(f"fc{i}", layer)
+        self.register_buffer("w_avg", torch.zeros(config.w_dim))
+
+    def forward(
+        self,
+        z: torch.Tensor,
+        c: torch.Tensor | None = None,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+    ) -> torch.Tensor:
+        """[N, L, D] for z [N, z_dim] and classes c [N, c_dim]; see protocol.Generator.mapping."""
+        x = _normalised(z)
+        if self.config.c_dim:
+            if c is None:
+                c = z.new_zeros(len(z), self.config.c_dim)
+                c[:, self.config.label] = 1
+            x = torch.cat([x, _normalised(self.embed(c))], 1)
+        for i in range(self.config.mapping_layers):
+            x = activate(self.get_submodule(f"fc{i}")(x), self.config.mapping_activation)
+        ws = x.unsqueeze(1).repeat(1, self.num_ws, 1)
+        if truncation_psi != 1:
+            cutoff = self.num_ws if truncation_cutoff is None else truncation_cutoff
+            ws = torch.cat([self.w_avg.lerp(ws[:, :cutoff], truncation_psi), ws[:, cutoff:]], 1)
+        return ws
+
+
+def _normalised(x: torch.Tensor) -> torch.Tensor:
+    """Each row brought to unit second moment."""
+    return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
