@@ -11,6 +11,7 @@ import click
 from pipeline.commands.bench import bench
 from pipeline.commands.cache import cache
 from pipeline.commands.doctor import doctor
+from pipeline.commands.evaluate import evaluate
 from pipeline.commands.invert import invert
 from pipeline.commands.models import models
 from pipeline.commands.options import (
@@ -85,7 +86,8 @@ def run(
 def plan(source: Path, target: Path, until: str | None, force: tuple[str, ...], **flags: Any) -> None:
     """Say what `run` would do, and why.
 
-    Every stage with its reason, then frames, passes, time and disk at most. Nothing is run or written.
+    Every stage with its reason, then frames, passes, time and disk at most. Nothing is run or written, but that an
+    official checkpoint given as --model is imported.
 
     Example: reanimate plan clip.mp4 portrait.jpg --gain 1.2
     """
@@ -99,7 +101,7 @@ def plan(source: Path, target: Path, until: str | None, force: tuple[str, ...], 
     click.echo(describe(steps, {"source": source, "target": target}, setup))
 
 
-for command in (pose, invert, bench, models, train, cache, doctor):
+for command in (pose, invert, evaluate, bench, models, train, cache, doctor):
     root.add_command(command)
 
 

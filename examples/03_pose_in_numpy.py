@@ -19,7 +19,8 @@ model = load_bundle("faces")
 generator = model.generator
 
 # a performance need not come from a video: here, a slow walk between two random faces
-ends = generator.mapping(torch.randn(2, generator.z_dim, generator=torch.Generator().manual_seed(0)), 0.5)
+z = torch.randn(2, generator.z_dim, generator=torch.Generator().manual_seed(0))
+ends = generator.mapping(z, truncation_psi=0.5)
 path = torch.lerp(ends[:1], ends[1:], torch.linspace(-1, 1, 8).view(-1, 1, 1)).numpy()
 offsets = path - path.mean(0)
 scale = float(np.sqrt(np.square(offsets).mean()))

@@ -49,7 +49,7 @@ def draw(generator: Generator, w: torch.Tensor) -> UInt8:
 def sample(generator: Generator, seed: int, count: int = 1) -> torch.Tensor:
     """[count, D] random codes."""
     z = torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(seed))
-    return generator.mapping(z, PSI)[:, 0]
+    return generator.mapping(z, truncation_psi=PSI)[:, 0]
 
 
 def attributes(generator: Generator, w: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -139,7 +139,7 @@ BAD_OPTIONS = {
     "--device toaster": "'toaster' is not at hand; use auto or cpu",
     "--device cuda:99": "is not at hand",
     "--device meta": "'meta' is not supported",
-    "--model nobody": "not found; give a bundle's folder or one of: faces",
+    "--model nobody": "not found; give a bundle's folder, an official checkpoint, or one of: faces",
     "--set gain=1": "expects stage.key=value",
     "--set aply.gain=1": "the nearest is apply",
     "--set apply.gian=1": "the nearest is gain",

@@ -28,8 +28,9 @@ def walk(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[
 COMMANDS = [pytest.param(words, command, id=" ".join(words) or "reanimate") for words, command in walk(cli.root)]
 LEAVES = [case for case in COMMANDS if not isinstance(case.values[1], click.Group)]
 PROMISED = {
-    "run", "plan", "pose export", "pose apply", "pose show", "invert", "bench reconstruct", "models list",
-    "models show", "train", "cache list", "cache verify", "cache clean", "doctor",
+    "run", "plan", "pose export", "pose apply", "pose show", "invert", "evaluate", "bench reconstruct", "models list",
+    "models show", "models import", "models export", "models calibrate", "bench parity", "train", "cache list",
+    "cache verify", "cache clean", "doctor",
 }  # fmt: skip
 
 

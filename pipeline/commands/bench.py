@@ -5,52 +5,85 @@ from __future__ import annotations
 import json
 import platform
 import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.commands.options import PATH, check_output, inversion_options, json_option, make_folder, prepare
-from pipeline.commands.terminal import TerminalReporter
+from pipeline.commands.options import PATH, inversion_options, json_option, make_folder, prepare
+from pipeline.commands.terminal import TerminalReporter, one_line
 from reanimate.errors import MediaError, ReanimateError
+
+if TYPE_CHECKING:
+    from reanimate.metrics import LpipsNet
 
 
 @click.group()
 def bench() -> None:
-    """Measure reconstruction, and whole runs."""
+    """Measure reconstruction, whole runs, and parity."""
 
 
 @bench.command()
 @click.argument("images_dir", type=PATH)
-@click.option("--limit", type=click.IntRange(min=1), default=200, show_default=True, help="Faces, in name order.")
+@click.option("--limit", type=click.IntRange(min=1), default=300, show_default=True, help="Faces, in name order.")
 @click.option("--everyone", is_flag=True, help="Also people the embedded model may have been trained on.")
-@click.option("--sheet", type=PATH, default=None, help="Write originals over encoder and optimised results here.")
+@click.option("--best", is_flag=True, help="Also with the preset best.")
+@click.option(
+    "--features",
+    type=PATH,
+    default=None,
+    help="npz of SqueezeNet weights: adds SqueezeNet distance, and random faces against real ones.",
+)
+@click.option(
+    "--lpips",
+    type=click.Choice(["alex", "vgg"]),
+    default=None,
+    help="Also measure LPIPS with this network; its weights are fetched once.",
+)
+@click.option(
+    "--sheets",
+    type=PATH,
+    default=None,
+    help="Folder for reconstructions (originals above the rest), samples and interpolations.",
+)
 @inversion_options
 @json_option
-def reconstruct(images_dir: Path, limit: int, everyone: bool, sheet: Path | None, as_json: bool, **flags: Any) -> None:
+def reconstruct(
+    images_dir: Path, limit: int, everyone: bool, best: bool, features: Path | None, lpips: LpipsNet | None,
+    sheets: Path | None, as_json: bool, **flags: Any,
+) -> None:  # fmt: skip
     """Measure how well faces survive inversion.
 
     Held-out faces below IMAGES_DIR are inverted, and dlib's descriptor is asked whether they are still the same
     people. Held out is a tenth of the people by a hash of the folder's name, as in training.
 
-    Example: reanimate bench reconstruct photographs --sheet faces.png
+    Example: reanimate bench reconstruct photographs --sheets looked-at
     """
-    from pipeline.commands.reconstruct import measure
+    from pipeline.commands.reconstruct import Yardsticks, measure, open_gallery
+    from reanimate.checkpoints.bundle import load_bundle
     from reanimate.images import is_picture
+    from reanimate.inversion.features import SqueezeNetFeatures
     from reanimate.training.data import identity, is_held_out
 
     if not images_dir.is_dir():
         raise MediaError(images_dir, "no such folder")
-    if sheet is not None:
-        check_output(sheet)
     paths = sorted(path for path in images_dir.rglob("*") if is_picture(path))
-    names = [str(path.relative_to(images_dir)) for path in paths]
-    chosen = [p for p, name in zip(paths, names, strict=True) if everyone or is_held_out(identity(name))][:limit]
+    names = [identity(str(path.relative_to(images_dir))) for path in paths]
+    chosen = [(p, name) for p, name in zip(paths, names, strict=True) if everyone or is_held_out(name)][:limit]
     if not chosen:
         raise MediaError(images_dir, "no pictures of held-out people; pass --everyone to take any")
     setup = prepare(**flags)
-    result = {"model": setup.model.card.name, "preset": flags["preset"], **measure(chosen, setup, sheet)}
-    _print({"machine": machine(setup.device), **result}, as_json)
+    ways = {flags["preset"]: setup.chosen["invert"]}
+    if best:
+        ways["best"] = prepare(**{**flags, "preset": "best"}).chosen["invert"]
+    if sheets is not None:
+        make_folder(sheets)
+    by = Yardsticks(SqueezeNetFeatures(features).to(setup.device) if features is not None else None, lpips)
+    bundle = load_bundle(str(setup.model.folder), setup.device)
+    gallery = open_gallery(chosen, bundle.generator.resolution)
+    found = measure(gallery, bundle, ways, by, sheets, setup.device)
+    _print({"machine": machine(setup.device), "model": setup.model.card.name, **found}, as_json)
 
 
 @bench.command()
@@ -91,6 +124,43 @@ def clips(clips_dir: Path, targets: tuple[Path, ...], output: Path, as_json: boo
         raise ReanimateError(f"{sum('error' in row for row in rows)} of {len(rows)} runs failed")
 
 
+@bench.command()
+@click.argument("sets_dir", metavar="DIR", type=PATH)
+@json_option
+def parity(sets_dir: Path, as_json: bool) -> None:
+    """Compare checkpoints with recorded official outputs.
+
+    Every folder below DIR that holds outputs.npz is a set: a checkpoint, inputs.npz and outputs.npz. The exit code is 1
+    if an output is further off than 1e-4 (pictures, and features as a share of the largest) or 1e-5 (codes), or could
+    not be made.
+
+    Example: reanimate bench parity sets
+    """
+    from pipeline.commands.parity import compare, find_sets
+
+    rows = []
+    if not as_json:
+        click.echo(f"machine: {machine('cpu')}")
+        click.echo(f"{'set':<32} {'output':<28} {'error':>9} {'tolerance':>9}")
+    for folder in find_sets(sets_dir):
+        for row in compare(folder, str(folder.relative_to(sets_dir))):
+            rows.append(row)
+            if not as_json:
+                error = "-" if row.error is None else f"{row.error:.2e}"
+                verdict = "ok" if row.ok else one_line(row.reason) or "OVER"
+                click.echo(
+                    f"{one_line(row.set):<32} {one_line(row.output):<28} {error:>9} {row.tolerance:>9.0e}  {verdict}"
+                )
+    off = sum(not row.ok for row in rows)
+    if as_json:
+        table = [asdict(row) | {"ok": row.ok} for row in rows]
+        click.echo(json.dumps({"machine": machine("cpu"), "rows": table}, indent=2))
+    else:
+        click.echo(f"{len(rows)} outputs of {len({row.set for row in rows})} sets, {off} over or missing")
+    if off:
+        raise ReanimateError(f"{off} of {len(rows)} outputs are further off than they may be, or could not be made")
+
+
 def _table(rows: list[dict[str, Any]]) -> str:
     names = ("frames_in", "frames_out", "faces", "duration_in", "duration_out", "sound", "loss")
     lines = [
@@ -115,5 +185,10 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return
+    rows = result.pop("rows")
     for name, value in result.items():
         click.echo(f"{name}: {value}")
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+    click.echo(f"| | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
+    for name, row in rows.items():
+        click.echo(f"| {name} | {' | '.join(str(row.get(column, '')) for column in columns)} |")

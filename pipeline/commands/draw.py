@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reanimate.errors import MediaError
 from reanimate.types import PoseDeltas
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from reanimate.faces.expression import Expression
+
 COMPONENTS = 3
+_PANELS = {
+    "yaw": "degrees, right is positive",
+    "pitch": "degrees, up is positive",
+    "roll": "degrees, clockwise is positive",
+    "mouth": "gap, eye spans",
+    "eyes": "height over width",
+    "smile": "width of the mouth, eye spans",
+}
 
 
 def draw_pose(deltas: PoseDeltas, path: Path) -> None:
@@ -37,6 +53,31 @@ def draw_pose(deltas: PoseDeltas, path: Path) -> None:
         bottom.plot(seconds, left[:, i] * strength[i], label=f"component {i + 1}: {share[i]:.0%} of the movement")
     bottom.set(xlabel="seconds", ylabel="along the component")
     bottom.legend()
+    _save(figure, path)
+
+
+def draw_curves(curves: Mapping[str, Expression], frame_rate: Fraction, path: Path) -> None:
+    """A picture of what each of several performances does with head, mouth and eyes over time.
+
+    Raises:
+        MediaError: `path` cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 9), layout="constrained")
+    panels = figure.subplots(3, 2, sharex=True).ravel()
+    for panel, (name, unit) in zip(panels, _PANELS.items(), strict=True):
+        for label, expression in curves.items():
+            values = getattr(expression, name)
+            panel.plot(np.arange(len(values)) / float(frame_rate), values, label=label, linewidth=1)
+        panel.set(title=name, ylabel=unit)
+    panels[0].legend()
+    for panel in panels[-2:]:
+        panel.set(xlabel="seconds")
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
     try:
         figure.savefig(path, format="png")
     except OSError as error:

@@ -19,7 +19,7 @@ from reanimate.errors import MediaError, ReanimateError
 @inversion_options
 @click.option("--space", type=click.Choice(["z", "w", "w+"]), default=None, help="Where the code lives. [default: w+]")
 @click.option("--init", type=click.Choice(["zeros", "mean", "encoder"]), default=None, help="Where it starts.")
-@click.option("--loss", type=click.Choice(["multiscale", "vgg16"]), default=None, help="What is minimised.")
+@click.option("--loss", type=click.Choice(["multiscale", "features", "vgg16"]), default=None, help="What is minimised.")
 @click.option("--norm", type=int, default=None, help="1 or 2: the p of |a - b|^p. [default: 1]")
 @click.option("--steps", type=int, default=None, help="Passes of the generator at most.")
 @click.option("--lr", type=float, default=None, help="Adam's step size, in units of W's RMS.")
@@ -43,7 +43,7 @@ def invert(images: tuple[Path, ...], output: Path, no_align: bool, steps: int | 
     make_folder(output)
     params = setup.chosen["invert"]
     bundle = load_bundle(str(setup.model.folder), setup.device)
-    loss = make_loss(params.loss, params.norm, device=setup.device)
+    loss = make_loss(params.loss, params.norm, device=setup.device, own=bundle.features)
     inverter = Inverter(bundle.generator, bundle.encoder, loss, params)
     failed = 0
     for path in images:

@@ -34,7 +34,7 @@ for command in (fetch, import_model, export, calibrate):
 @_where
 @json_option
 def list_models(folder: Path | None, as_json: bool) -> None:
-    """List the embedded models and those that were imported under a name.
+    """List embedded and imported models.
 
     Example: reanimate models list
     """

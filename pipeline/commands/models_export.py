@@ -16,9 +16,10 @@ from reanimate.errors import ModelError
 @click.option("-o", "--output", type=PATH, required=True, help="The .pt to write.")
 @click.option("--cache-dir", "folder", type=PATH, default=None, help="Where models are kept.")
 def export(model: str, output: Path, folder: Path | None) -> None:
-    """Export BUNDLE as a .pt that rosinality's stylegan2-pytorch loads.
+    """Export BUNDLE as a .pt for rosinality's code.
 
-    BUNDLE is a model's name or folder; it must be a StyleGAN2.
+    BUNDLE is a model's name or folder; it must be a StyleGAN2. stylegan2-pytorch loads the .pt; a clamp on activations,
+    which it does not know, is left out.
 
     Example: reanimate models export faces -o faces.pt
     """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pipeline.commands.terminal import TerminalReporter
 from reanimate.errors import ConfigError, MediaError
 
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ PATH = click.Path(path_type=Path)
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov"}  # whose players take an mp4
 
 _MODEL = (
-    click.option("--model", default="faces", show_default=True, help="Embedded model by name, or a bundle's folder."),
+    click.option("--model", default="faces", show_default=True,
+                 help="A model's name, a bundle's folder, or an official checkpoint."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-)
+)  # fmt: skip
 _INVERSION = (
     *_MODEL,
     click.option(
@@ -84,9 +86,11 @@ def prepare(**flags: Any) -> Setup:
         ConfigError, MediaError, ModelError: a value is wrong, or a file is.
     """
     from pipeline.graph import open_model, settings
+    from pipeline.models import find_model
     from pipeline.store import Store
 
-    model = open_model(flags["model"])
+    store, reporter = Store(cache_dir(flags.get("cache_dir"))), TerminalReporter()
+    model = open_model(str(find_model(flags["model"], store, reporter)))
     overrides = {
         "align": {"on_missing_face": flags.get("on_missing_face")},
         "smooth": {"seconds": flags.get("smooth")},
@@ -102,7 +106,10 @@ def prepare(**flags: Any) -> Setup:
         amplitude=flags.get("amplitude") or "source",
         flags=overrides,
     )
-    return Setup(model, chosen, Store(cache_dir(flags.get("cache_dir"))), pick_device(flags["device"]))
+    if "imported_from" in model.card.provenance and chosen["invert"].loss == "multiscale":
+        reporter.say(f"{model.card.name} has no features of its own: the loss is multi-scale L1; --set "
+                     "invert.loss=vgg16 uses VGG16 where its weights can be fetched")  # fmt: skip
+    return Setup(model, chosen, store, pick_device(flags["device"]))
 
 
 def cache_dir(given: Path | None) -> Path:

@@ -1,8 +1,9 @@
 """How far the networks are from what the official code made of the same file and the same inputs.
 
-A set is a folder with a checkpoint, inputs.npz (z, w_plus, c or y, latent_avg, transform) and outputs.npz, whose names
-say how each array was made: w_avg, w_psi0.7, ws_psi0.7_cutoff6, img_psi1_const, img_wplus_none, img_psi1_const_lod1,
-img_mix_2_const, img_psi0.7_transform; img and img_lod1 where there are no styles; and feat_NAME, of the first picture.
+A set is a folder with a checkpoint, inputs.npz (z, w_plus, c, labels or y, latent_avg, transform) and outputs.npz,
+whose names say how each array was made: w_avg, w_psi0.7, ws_psi0.7_cutoff6, img_psi1_const, img_wplus_none,
+img_psi1_const_lod1, img_mix_2_const, img_psi0.7_transform; img and img_lod1 where there are no styles; and feat_NAME, of
+the first picture.
 """
 
 from __future__ import annotations
@@ -141,11 +142,12 @@ class _Maker:
         return ws
 
     def _classes(self) -> torch.Tensor | None:
-        """One-hot [N, c_dim], from `c` itself or from the numbers `y`."""
+        """One-hot [N, c_dim], as they are or from the numbers `y`."""
         if not self.network.c_dim:
             return None
-        if "c" in self.inputs:
-            return self.inputs["c"]
+        for name in ("c", "labels"):
+            if name in self.inputs:
+                return self.inputs[name]
         return torch.eye(self.network.c_dim)[self.inputs["y"]] if "y" in self.inputs else None
 
     def _variant(self, how: re.Match[str]) -> Any:

@@ -76,7 +76,6 @@ def _seconds_per_pass(setup: Setup) -> float:
 
 
 def _bytes_per_frame(stage: str, setup: Setup) -> int:
-    config = setup.model.card.config
-    picture = 3 * int(config["resolution"]) ** 2
-    codes = 4 * int(config["w_dim"]) * 2 * (int(config["resolution"]).bit_length() - 2)
+    config = setup.model.config
+    picture, codes = 3 * config.resolution**2, 4 * config.num_ws * config.w_dim
     return {"align": picture, "synthesize": picture, "track": 600}.get(stage, 0 if stage == "encode" else codes)

@@ -36,7 +36,7 @@ def run(job: Job) -> None:
     track, info = load_track(job.inputs["track"])
     crops = open_frames(job.inputs["crops"] / CROPS)
     bundle = load_bundle(params.model, job.device)
-    loss = make_loss(params.loss, params.norm, device=job.device)
+    loss = make_loss(params.loss, params.norm, device=job.device, own=bundle.features)
     inverter = Inverter(bundle.generator, bundle.encoder, loss, params)
     with torch.no_grad():
         shape = tuple(inverter.start(to_tensor(crops[:1]).to(job.device)).shape)

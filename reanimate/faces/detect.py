@@ -21,6 +21,8 @@ SEARCH_SIDES = (640, 1280, 2560)  # px of the longer side, tried in turn until a
 MAX_ENLARGEMENT = 4.0
 NEAR_FACE_SIDE = 110  # px; the detector's own window is 80, so that a face a quarter smaller is still seen
 NEAR_MARGIN = 0.75  # of the last box, on each side
+CHIP_PADDING = 0.25  # around the face, as dlib's descriptor expects it
+SUBPIXELS = 64  # dlib takes whole numbers; landmarks of small crops are enlarged by this first
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +76,25 @@ def _dlib_parts() -> tuple[Any, Any, Any]:
         raise ReanimateError("dlib is missing; install it with: pip install dlib-bin") from error
     predictor = dlib.shape_predictor(str(model_file("shape_predictor_68_face_landmarks.dat")))
     return dlib, dlib.get_frontal_face_detector(), predictor
+
+
+def chip_quads(landmarks: Float32, side: int) -> Float32:
+    """Where dlib cuts the chip [side, side] that it describes a face by: corners [N, 4, 2] px for landmarks [N, 68, 2].
+
+    Corners are in the order of a quad's. They are the centres of the chip's outermost pixels, not their edges.
+    """
+    dlib, _, _ = _dlib_parts()
+    quads = np.empty((len(landmarks), 4, 2), np.float32)
+    for i, points in enumerate(landmarks):
+        whole = [dlib.point(round(float(x) * SUBPIXELS), round(float(y) * SUBPIXELS)) for x, y in points]
+        shape = dlib.full_object_detection(dlib.rectangle(0, 0, 1, 1), whole)
+        chip = dlib.get_face_chip_details(shape, side, CHIP_PADDING)
+        centre = np.array([chip.rect.left() + chip.rect.right(), chip.rect.top() + chip.rect.bottom()]) / 2
+        half = (chip.rect.right() - chip.rect.left()) / 2
+        x = np.array([np.cos(chip.angle), np.sin(chip.angle)]) * half
+        y = np.array([-x[1], x[0]])
+        quads[i] = np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y]) / SUBPIXELS
+    return quads
 
 
 class DlibDetector:

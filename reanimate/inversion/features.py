@@ -1,10 +1,16 @@
-"""Perceptual networks: pictures to lists of feature maps. None of their weights are part of this package."""
+"""Perceptual networks: pictures to lists of feature maps.
+
+The weights of FaceFeatures are this project's own and part of a bundle; none of the others' are in this package.
+"""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -21,6 +27,7 @@ _NO_WEIGHTS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, ValueError, Ke
 
 _VGG_LAYERS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512)  # 0 is a max-pool
 _VGG_TAPS = (2, 4, 7, 10, 13)  # conv1_2, conv2_2, conv3_3, conv4_3, conv5_3, counted in convolutions
+WINDOW_SIDE = 64  # px
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -76,6 +83,80 @@ def feature_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tens
     return total
 
 
+@dataclass(frozen=True, slots=True)
+class FaceFeaturesConfig:
+    """Sizes of the own features, from stride 2 on."""
+
+    widths: tuple[int, ...] = (32, 64, 128, 192)
+    outputs: tuple[int, ...] = (32, 48, 64, 96)
+
+    @property
+    def fewest_weights(self) -> int:
+        """Numbers that a network of these sizes holds at the least: its largest layers'."""
+        return sum(9 * before * after for before, after in pairwise(self.widths))
+
+
+class FaceFeatures(nn.Module):
+    """A small network of this project's own that sees aligned faces as a large perceptual network does.
+
+    Its maps, at strides 2, 4, 8 and 16, are compared as they are: a large network's features at unit length were its
+    teacher (see training.distil). `window` says where in a crop faces are; maps fade outside it.
+    """
+
+    window: torch.Tensor
+
+    def __init__(self, config: FaceFeaturesConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("window", torch.ones(1, 1, WINDOW_SIDE, WINDOW_SIDE))
+        for i, (before, after) in enumerate(pairwise((3, *config.widths))):
+            self.add_module(f"down{i}", nn.Conv2d(before, after, 3, stride=2))
+            if i:  # at the first stride most of the cost would lie
+                self.add_module(f"same{i}", nn.Conv2d(after, after, 3, padding=1))
+            self.add_module(f"tap{i}", nn.Conv2d(after, config.outputs[i], 1))
+
+    def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """Four maps [N, C, H, W] for pictures [N, 3, R, R] in [-1, 1], R at least 32."""
+        return [x * self.window_at(x.shape[-1]).sqrt() for x in self.maps(pictures)]
+
+    def maps(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """The maps before the window."""
+        x, maps = pictures, []
+        for i in range(len(self.config.widths)):
+            x = functional.relu(self.get_submodule(f"down{i}")(x))
+            if i:
+                x = x + functional.relu(self.get_submodule(f"same{i}")(x))
+            maps.append(self.get_submodule(f"tap{i}")(x))
+        return maps
+
+    def window_at(self, side: int) -> torch.Tensor:
+        """[1, 1, side, side] with mean 1."""
+        window = functional.interpolate(self.window, size=(side, side), mode="area")
+        return window / window.mean()
+
+
+def face_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
+    """[N] squared difference of maps, summed over channels, mean over positions, summed over maps."""
+    return torch.stack([(x - y).square().sum(1).mean((1, 2)) for x, y in zip(a, b, strict=True)]).sum(0)
+
+
+def fetched_weights(what: str, url: str) -> dict[str, torch.Tensor]:
+    """Weights at an address that torchvision or torch names, kept in torch's own cache and fetched there once.
+
+    Raises:
+        WeightsUnavailable: `what` needs them, and they are not cached and cannot be fetched.
+    """
+    try:
+        weights: dict[str, torch.Tensor] = torch.hub.load_state_dict_from_url(
+            url, map_location="cpu", check_hash=True, progress=False
+        )
+    # RuntimeError is torch's word for a digest that does not match
+    except (OSError, RuntimeError, UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsUnavailable(what, url, reason) from error
+    return weights
+
+
 class VGG16Features(nn.Module):
     """The VGG16 features of the paper: conv1_2, conv2_2, conv3_3, conv4_3 and conv5_3, before their ReLU, at 256 px.
 
@@ -91,12 +172,7 @@ class VGG16Features(nn.Module):
         super().__init__()
         from torchvision.models import VGG16_Weights
 
-        url = VGG16_Weights.IMAGENET1K_V1.url
-        try:
-            weights = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, progress=False)
-        except (OSError, RuntimeError) as error:  # RuntimeError is torch's word for a digest that does not match
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise WeightsUnavailable("the VGG16 loss", url, reason) from error
+        weights = fetched_weights("the VGG16 loss", VGG16_Weights.IMAGENET1K_V1.url)
         convolutions = [name.removesuffix(".weight") for name in weights if name.startswith("features.")][::2]
         for i, name in enumerate(convolutions, 1):
             self.register_buffer(f"weight{i}", weights[f"{name}.weight"], persistent=False)

@@ -9,11 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from reanimate.inversion.features import SqueezeNetFeatures, VGG16Features
+from reanimate.inversion.features import FaceFeatures, SqueezeNetFeatures, VGG16Features, face_distance
 
-LossName = Literal["multiscale", "vgg16", "squeezenet"]
+LossName = Literal["multiscale", "features", "vgg16", "squeezenet"]
 SMALLEST_SCALE = 8  # px; below, a face is a few blots and L1 only says its mean colour
 GRADIENT_WEIGHT = 1.0  # edges weigh as much as surfaces
+FACE_WEIGHT = 0.1  # of the own features' distance beside multi-scale pixels; more costs likeness
 
 
 class Loss(Protocol):
@@ -42,17 +43,40 @@ class MultiScaleLoss:
             scales.append(functional.avg_pool2d(scales[-1], 2))
         return scales
 
-    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor]) -> torch.Tensor:
-        """See Loss."""
+    def __call__(
+        self, pictures: torch.Tensor, prepared: list[torch.Tensor], window: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """See Loss; with a `window` [1, 1, R, R] of mean 1, positions weigh as it says."""
         total = torch.zeros(pictures.shape[0], device=pictures.device)
         difference = pictures - prepared[0]
         for i in range(len(prepared)):
-            if i:
-                difference = functional.avg_pool2d(difference, 2)  # pooling is linear: one difference serves all scales
+            if i:  # pooling is linear: one difference serves all scales
+                difference = functional.avg_pool2d(difference, 2)
+                window = functional.avg_pool2d(window, 2) if window is not None else None
             across, down = difference.diff(dim=3), difference.diff(dim=2)
-            total = total + _mean_power(difference, self.norm)
-            total = total + GRADIENT_WEIGHT * (_mean_power(across, self.norm) + _mean_power(down, self.norm))
+            total = total + _mean_power(difference, self.norm, window)
+            edges = _mean_power(across, self.norm, window) + _mean_power(down, self.norm, window)
+            total = total + GRADIENT_WEIGHT * edges
         return total / len(prepared)
+
+
+class FaceLoss:
+    """A bundle's own features beside multi-scale pixels, both weighing positions by where faces are in a crop."""
+
+    def __init__(self, network: FaceFeatures, norm: int = 1) -> None:
+        self.network, self.pixels = network, MultiScaleLoss(norm)
+
+    def prepare(self, target: torch.Tensor) -> list[torch.Tensor]:
+        """See Loss: the target at every scale, then its features."""
+        with torch.no_grad():
+            return [*self.pixels.prepare(target), *self.network(target)]
+
+    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor]) -> torch.Tensor:
+        """See Loss."""
+        maps: list[torch.Tensor] = self.network(pictures)
+        scales, wanted = prepared[: -len(maps)], prepared[-len(maps) :]
+        pixels = self.pixels(pictures, scales, self.network.window_at(pictures.shape[-1]))
+        return pixels + FACE_WEIGHT * face_distance(maps, wanted)
 
 
 class FeatureLoss:
@@ -78,16 +102,25 @@ class FeatureLoss:
         return torch.stack(terms).sum(0) / sum(sizes)
 
 
-def make_loss(name: LossName, norm: int = 1, features: Path | None = None, device: str = "cpu") -> Loss:
-    """A loss by name; `features` is the file of weights that `squeezenet` needs.
+def make_loss(
+    name: LossName,
+    norm: int = 1,
+    features: Path | None = None,
+    device: str = "cpu",
+    own: FaceFeatures | None = None,
+) -> Loss:
+    """A loss by name; `features` is the file of weights that `squeezenet` needs, `own` a bundle's network, which the
+    loss named `features` needs.
 
     Raises:
         WeightsUnavailable: VGG16 is neither cached nor can be fetched.
         MediaError: `features` holds no such weights.
-        ValueError: an unknown name, or `squeezenet` without `features`.
+        ValueError: an unknown name, or one without what it needs.
     """
     if name == "multiscale":
         return MultiScaleLoss(norm)
+    if name == "features" and own is not None:
+        return FaceLoss(own, norm)
     if name == "vgg16":
         return FeatureLoss(VGG16Features().to(device), norm)
     if name == "squeezenet" and features is not None:
@@ -95,6 +128,8 @@ def make_loss(name: LossName, norm: int = 1, features: Path | None = None, devic
     raise ValueError(f"no loss named {name!r} can be made")
 
 
-def _mean_power(difference: torch.Tensor, norm: int) -> torch.Tensor:
+def _mean_power(difference: torch.Tensor, norm: int, window: torch.Tensor | None = None) -> torch.Tensor:
     size = difference.abs() if norm == 1 else difference.square()
+    if window is not None:
+        size = size * window[:, :, : size.shape[2], : size.shape[3]]
     return size.flatten(1).mean(1)

@@ -155,7 +155,7 @@ def test_garbled_card_is_an_error_of_the_model(model: Model, measured: Mapping[s
 def test_card_without_a_usable_resolution_is_refused_before_anything_is_cropped(
     model: Model, resolution: object
 ) -> None:
-    with pytest.raises(ModelError, match="power of two"):
+    with pytest.raises(ModelError, match="resolution"):
         settings(with_card(model, config={**model.card.config, "resolution": resolution}))
 
 

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Done
+from conftest import Done, squeezenet_file, tiny_encoder, tiny_generator
 
-from reanimate.images import read_image
+from pipeline.commands import reconstruct
+from reanimate.checkpoints.bundle import save_bundle
+from reanimate.images import read_image, resize
+from reanimate.metrics import face_descriptor
 from reanimate.video import probe
 
 Call = Callable[..., Done]
@@ -25,21 +28,68 @@ def people(tmp_path: Path, face_picture: Path, second_target: Path) -> Path:
     return tmp_path / "people"
 
 
-def test_reconstruct_measures_every_face(call: Call, people: Path, quick: list[object], tmp_path: Path) -> None:
-    command = ("bench", "reconstruct", people, "--everyone", "--limit", 2, *quick)
-    found = json.loads(call(*command, "--json", "--sheet", "sheet.png").out)
+def test_reconstruct_measures_every_face_in_every_way(call: Call, people: Path, quick: list[object]) -> None:
+    command = ("bench", "reconstruct", people, "--everyone", "--limit", 2, "--best", *quick)
+    found = json.loads(call(*command, "--set", "invert.patience=1", "--json").out)
     assert "torch" in found["machine"]
-    assert (found["model"], found["preset"], found["faces"]) == ("tiny", "fast", 2)
-    assert found["crop"]["psnr_db"] == 99.0, "a crop is itself"
-    assert {"same_person", "share", "mean_distance", "no_face_seen", "psnr_db"} == set(found["optimised"])
-    assert set(found["encoder"]) == set(found["optimised"])
-    assert read_image(tmp_path / "sheet.png").shape == (3 * 18 - 2, 2 * 18 - 2, 3)
+    assert (found["model"], found["faces"]) == ("tiny", 2)
+    assert list(found["rows"]) == ["crop", "encoder", "fast", "best"]
+    assert found["rows"]["crop"]["psnr_db"] == 99.0, "a crop is itself"
+    measures = {"mean_distance", "same_person", "share", "rank1", "rank1_person", "no_face_seen", "psnr_db"}
+    assert set(found["rows"]["crop"]) == measures
+    assert set(found["rows"]["encoder"]) == set(found["rows"]["fast"]) == measures | {"passes", "seconds"}
+    assert found["rows"]["encoder"]["passes"] == 0 < found["rows"]["fast"]["passes"]
+    assert found["rows"]["encoder"]["psnr_db"] < found["rows"]["fast"]["psnr_db"]
+    assert "samples" not in found, "they need features"
+
+
+def test_reconstruct_with_features_measures_them_and_draws_sheets(
+    call: Call, people: Path, quick: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconstruct, "SAMPLES", 12)
+    weights = squeezenet_file(tmp_path / "weights.npz")
+    command = ("bench", "reconstruct", people, "--everyone", *quick, "--set", "align.resolution=64", "--model")
+    folder, generator = tmp_path / "model", tiny_generator(resolution=64)
+    save_bundle(folder, "model", generator, tiny_encoder(generator), {}, {}, "MIT")
+    found = json.loads(call(*command, folder, "--features", weights, "--sheets", "made", "--json").out)
+    assert found["rows"]["crop"]["squeezenet"] == 0 < found["rows"]["fast"]["squeezenet"]
+    assert found["samples"]["count"] == 12
+    assert found["samples"]["frechet"] > 0 and np.isfinite(found["samples"]["kernel"])
+    cell = 64 + 2
+    shapes = {path.name: read_image(path).shape for path in (tmp_path / "made").iterdir()}
+    assert shapes == {
+        "reconstructions.png": (3 * cell - 2, 2 * cell - 2, 3),
+        "samples.png": (4 * cell - 2, 16 * cell - 2, 3),
+        "interpolations.png": (cell - 2, 9 * cell - 2, 3),
+    }
+
+
+def test_reconstructed_faces_are_ranked_among_all(face_frames: np.ndarray, face_picture: Path) -> None:
+    """Ann twice and bob once: her second photograph is hers, but not the one that was asked for."""
+    faces = [
+        resize(face_frames[0], 256, 256),
+        resize(face_frames[1], 256, 256),
+        resize(read_image(face_picture), 256, 256),
+    ]
+    described = [face_descriptor(face) for face in faces]
+    assert all(found is not None for found in described)
+    gallery = reconstruct.Gallery(np.stack(faces), np.array(described), np.array(["ann", "ann", "bob"]))
+    own = reconstruct._row(gallery.crops, gallery, reconstruct.Yardsticks(), "cpu", "faces")
+    assert (own["rank1"], own["rank1_person"], own["mean_distance"]) == (1, 1, 0)
+    exchanged = reconstruct._row(gallery.crops[[1, 0, 2]], gallery, reconstruct.Yardsticks(), "cpu", "faces")
+    assert (exchanged["rank1"], exchanged["rank1_person"]) == (pytest.approx(1 / 3, abs=1e-3), 1)
+    blank = np.full_like(gallery.crops, 128)
+    unseen = reconstruct._row(blank, gallery, reconstruct.Yardsticks(), "cpu", "faces")
+    assert (unseen["rank1"], unseen["rank1_person"], unseen["mean_distance"], unseen["no_face_seen"]) == (0, 0, 1, 3)
 
 
 def test_reconstruct_in_words(call: Call, people: Path, quick: list[object]) -> None:
     said = call("bench", "reconstruct", people, "--everyone", "--limit", 1, *quick).out
     assert said.startswith("machine: ")
     assert "faces: 1\n" in said
+    table = [line for line in said.splitlines() if line.startswith("|")]
+    assert [line.split("|")[1].strip() for line in table[2:]] == ["crop", "encoder", "fast"]
+    assert len({line.count("|") for line in table}) == 1
 
 
 def test_reconstruct_says_what_it_lacks(call: Call, people: Path, quick: list[object], tmp_path: Path) -> None:
@@ -47,8 +97,11 @@ def test_reconstruct_says_what_it_lacks(call: Call, people: Path, quick: list[ob
     assert "no such folder" in call("bench", "reconstruct", "nowhere", *quick, code=1).error
     assert "pass --everyone" in call("bench", "reconstruct", "empty", *quick, code=1).error
     assert "--limit" in call("bench", "reconstruct", people, "--limit", 0, *quick, code=1).error
-    sheet = ("--everyone", "--sheet", "nowhere/sheet.png")
-    assert "no such folder" in call("bench", "reconstruct", people, *sheet, *quick, code=1).error
+    (tmp_path / "file").write_text("")
+    sheets = ("--everyone", "--sheets", "file")
+    assert "cannot write" in call("bench", "reconstruct", people, *sheets, *quick, code=1).error
+    features = ("--everyone", "--features", "file")
+    assert "not an npz" in call("bench", "reconstruct", people, *features, *quick, code=1).error
 
 
 @pytest.fixture

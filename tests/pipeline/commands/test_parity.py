@@ -11,16 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED, Done, mescheder_file
+from checkpoint_files import official_pickle, pggan
+from conftest import SHARED, Done, mescheder_file, tiny_generator
+from torch.nn import functional
 
+from reanimate.checkpoints.formats.rosinality import export
+from reanimate.checkpoints.official import build, open_official
 from reanimate.generators.mescheder import Mescheder
 
 Call = Callable[..., Done]
 SETS = sorted(path.parent for path in (SHARED / "parity").glob("*/*/outputs.npz"))
 
 
-def record(folder: Path, classes: int = 1, **more: Any) -> Mescheder:
-    """A set of a tiny generator, as it draws today."""
+def record(folder: Path, classes: int = 1, told: str = "y", **more: Any) -> Mescheder:
+    """A set of a tiny generator, as it draws today; `told` is how the inputs name classes."""
     folder.mkdir(parents=True)
     network = mescheder_file(folder / "model.pt", classes)
     z = torch.randn(3, 8, generator=torch.Generator().manual_seed(1))
@@ -29,7 +33,7 @@ def record(folder: Path, classes: int = 1, **more: Any) -> Mescheder:
     network.stages[1].register_forward_hook(lambda *a: kept.update(block=a[2][:1, :3]))
     picture = network.synthesis(network.mapping(z, torch.eye(classes)[y] if classes > 1 else None))
     outputs = {"img": picture.numpy(), "feat_2": kept["block"].numpy(), **more}
-    np.savez(folder / "inputs.npz", z=z.numpy(), y=y.numpy())
+    np.savez(folder / "inputs.npz", z=z.numpy(), **{told: y.numpy() if told == "y" else np.eye(classes, dtype="f4")[y]})
     np.savez(folder / "outputs.npz", **outputs)
     return network
 
@@ -38,9 +42,9 @@ def rows(done: Done) -> dict[str, dict[str, Any]]:
     return {row["output"]: row for row in json.loads(done.out)["rows"]}
 
 
-@pytest.mark.parametrize("classes", [1, 4])
-def test_own_outputs_agree(call: Call, tmp_path: Path, classes: int) -> None:
-    record(tmp_path / "sets" / "family" / "one", classes)
+@pytest.mark.parametrize(("classes", "told"), [(1, "y"), (4, "y"), (4, "c")])
+def test_own_outputs_agree(call: Call, tmp_path: Path, classes: int, told: str) -> None:
+    record(tmp_path / "sets" / "family" / "one", classes, told)
     said = call("bench", "parity", "sets").out
     assert "machine: " in said.splitlines()[0]
     assert [line.split()[:2] for line in said.splitlines()[2:4]] == [["family/one", "img"], ["family/one", "feat_2"]]
@@ -48,6 +52,46 @@ def test_own_outputs_agree(call: Call, tmp_path: Path, classes: int) -> None:
     found = rows(call("bench", "parity", "sets/family/one", "--json"))
     assert all(row["ok"] and row["error"] <= row["tolerance"] for row in found.values())
     assert found["img"]["tolerance"] == 1e-4
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_codes_and_pictures_are_made_as_their_names_say(call: Call, tmp_path: Path, shift: float) -> None:
+    (tmp_path / "set").mkdir()
+    generator = tiny_generator()
+    export(generator.config, generator.state_dict(), tmp_path / "set" / "checkpoint.pt")
+    z, w_plus = torch.randn(3, 8), torch.randn(2, 6, 8)
+    average, ws = generator.w_avg + shift, generator.mapping(z)
+    truncated = average + 0.7 * (ws - average)
+    cut = torch.cat([truncated[:, :2], ws[:, 2:]], 1)
+    outputs = {
+        "w_avg": average,
+        "w_psi1": ws[:, 0],
+        "w_psi0.7": truncated[:, 0],
+        "ws_psi0.7": truncated,
+        "ws_psi0.7_cutoff2": cut,
+        "img_psi1_const": generator.synthesis(ws),
+        "img_psi0.7_cutoff2_none": generator.synthesis(cut, "none"),
+        "img_wplus_none": generator.synthesis(w_plus, "none"),
+        "img_mix_2_const": generator.synthesis(torch.cat([ws[:1, :2], ws[1:2, 2:]], 1)),
+    }
+    inputs = {"z": z, "w_plus": w_plus, **({"latent_avg": average} if shift else {})}
+    np.savez(tmp_path / "set" / "inputs.npz", **{name: value.numpy() for name, value in inputs.items()})
+    np.savez(tmp_path / "set" / "outputs.npz", **{name: value.numpy() for name, value in outputs.items()})
+    assert rows(call("bench", "parity", "set", "--json")).keys() == outputs.keys()
+
+
+def test_picture_of_a_generator_that_has_not_grown_is_made(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "network.pkl").write_bytes(official_pickle(pggan(), network="tfutil"))
+    converted = open_official(tmp_path / "set" / "network.pkl")
+    network, z = build(converted, tmp_path), torch.randn(2, 4)
+    kept: list[torch.Tensor] = []
+    network.torgb_lod1.register_forward_hook(lambda *a: kept.append(a[2]))
+    network.synthesis(network.mapping(z))
+    half = functional.interpolate(kept[0], scale_factor=2).numpy()
+    np.savez(tmp_path / "set" / "inputs.npz", z=z.numpy())
+    np.savez(tmp_path / "set" / "outputs.npz", **{"img_lod1": half, "feat_ToRGB_lod1": kept[0][:1].numpy()})
+    assert all(row["ok"] for row in rows(call("bench", "parity", "set", "--json")).values())
 
 
 def test_output_over_its_tolerance_is_told_from_one_below(call: Call, tmp_path: Path) -> None:

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
+from reanimate.errors import ConfigError
+from reanimate.generators.mescheder import Mescheder, MeschederConfig
 from reanimate.generators.stylegan2 import StyleGAN2
-from reanimate.inversion.spaces import Space, from_ws, mean, to_ws, zeros
+from reanimate.inversion.invert import Inverter, InvertParams
+from reanimate.inversion.losses import MultiScaleLoss
+from reanimate.inversion.spaces import Space, check_space, from_ws, mean, to_ws, zeros
 
 SHAPES: list[tuple[Space, tuple[int, ...]]] = [("z", (3, 8)), ("w", (3, 1, 8)), ("w+", (3, 6, 8))]
 
@@ -57,3 +63,29 @@ def test_nearest_w_to_codes_is_their_mean(generator: StyleGAN2) -> None:
 
 def test_z_has_no_way_back(generator: StyleGAN2) -> None:
     assert torch.equal(from_ws(generator, "z", torch.randn(3, 6, 8)), torch.zeros(3, 8))
+
+
+@pytest.fixture
+def plain() -> Mescheder:
+    """A generator without styles."""
+    torch.manual_seed(0)
+    return Mescheder(MeschederConfig(16, (8, 4, 4), "resnet", 8, 1)).eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("space", ["w", "w+"])
+def test_generator_without_styles_has_no_w(plain: Mescheder, space: Space) -> None:
+    check_space(space, True, "a")
+    with pytest.raises(ConfigError, match=re.escape(f"a is no style generator and has no {space}; use z")):
+        check_space(space, False, "a")
+    with pytest.raises(ConfigError, match="Mescheder is no style generator"):
+        Inverter(plain, None, MultiScaleLoss(), InvertParams(space=space))
+
+
+def test_generator_without_styles_is_inverted_in_z(plain: Mescheder) -> None:
+    target = plain.synthesis(plain.mapping(torch.randn(2, 8)))
+    inverter = Inverter(plain, None, MultiScaleLoss(), InvertParams(space="z", first_steps=60))
+    first = MultiScaleLoss()(plain.synthesis(plain.mapping(torch.zeros(2, 8))), MultiScaleLoss().prepare(target))
+    solution = inverter.first(target)
+    assert solution.variable.shape == (2, 8)
+    assert torch.equal(solution.ws, solution.variable[:, None])
+    assert (solution.loss < 0.5 * first).all()
