@@ -2,7 +2,7 @@
 
 A set is a folder with a checkpoint, inputs.npz (z, w_plus, c, labels or y, latent_avg, transform) and outputs.npz,
 whose names say how each array was made: w_avg, w_psi0.7, ws_psi0.7_cutoff6, img_psi1_const, img_wplus_none,
-img_psi1_const_lod1, img_mix_2_const, img_psi0.7_transform; img and img_lod1 where there are no styles; and feat_NAME, of
+img_psi1_const_lod1, img_mix_2_const, img_psi0.7_transform; img and img_lod1 where there are no styles; feat_NAME of
 the first picture.
 """
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.commands.options import PATH, make_folder, pick_device
 from pipeline.commands.terminal import print_path
 from reanimate.errors import ConfigError, MediaError
+
+if TYPE_CHECKING:
+    from reanimate.training.adversarial import AdversarialConfig
+    from reanimate.training.autoencoder import AutoencoderConfig
 
 FACES = "faces.npz"
 COUNT = click.IntRange(min=1)
@@ -23,62 +29,108 @@ CROP_SIDE = 128  # px; crops are kept at this size for models of any smaller one
 @click.command()
 @click.argument("faces_dir", type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, help="The bundle to write; its work lies in OUTPUT.training.")
-@click.option("--resolution", type=int, default=64, show_default=True, help="R of the model, px, a power of two.")
-@click.option("--images", type=COUNT, default=100_000, show_default=True, help="Faces shown in all.")
-@click.option("--batch", type=COUNT, default=8, show_default=True, help="Faces per step.")
-@click.option("--channel-base", type=COUNT, default=2048, show_default=True, help="Channels times resolution.")
-@click.option("--channel-max", type=COUNT, default=256, show_default=True, help="Channels at most.")
+@click.option(
+    "--recipe",
+    type=click.Choice(("autoencoder", "adversarial")),
+    default="autoencoder",
+    show_default=True,
+    help="Without an adversary, for a CPU, or with one, for a GPU.",
+)
+@click.option("--resolution", type=int, default=None, help="R of the model, px, a power of two. [default: 64 or 128]")
+@click.option("--images", type=COUNT, default=None, help="Faces shown in all. [default: 100,000 or 1,000,000]")
+@click.option("--batch", type=COUNT, default=None, help="Faces per step. [default: 8 or 64]")
+@click.option("--channel-base", type=COUNT, default=None, help="Channels times resolution. [default: 2048 or 4096]")
+@click.option("--channel-max", type=COUNT, default=None, help="Channels at most. [default: 256 or 384]")
 @click.option(
     "--features", type=PATH, default=None, help="npz of SqueezeNet weights for the perceptual part of the loss."
+)
+@click.option(
+    "--identity/--no-identity", default=True, help="Use dlib's descriptor where its file lies beside the faces."
+)
+@click.option("--swap/--no-swap", default=True, help="Adversarial: teach codes to add, from landmarks.")
+@click.option(
+    "--distil",
+    type=click.IntRange(min=0),
+    default=1_200,
+    show_default=True,
+    help="Batches in which --features teaches the model features of its own, for its default loss.",
 )
 @click.option(
     "--minutes", type=click.FloatRange(min=0), default=None, help="Stop after so many; the same command goes on."
 )
 @click.option("--compile", "compiled", is_flag=True, help="Compile the step: worth it from about 10 minutes on.")
-@click.option("--prepare-only", is_flag=True, help="Only align the photographs into OUTPUT.training/faces.npz.")
+@click.option("--prepare-only", is_flag=True, help="Only write the files that training reads: faces and identity.")
 @click.option("--source", default=None, help="What the photographs are, for the card. [default: the folder's name]")
 @click.option("--licence", default="unknown", show_default=True, help="Of the weights, for the card.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 def train(
     faces_dir: Path, output: Path, minutes: float | None, features: Path | None, compiled: bool, prepare_only: bool,
-    source: str | None, licence: str, device: str, resolution: int, images: int, batch: int, channel_base: int,
-    channel_max: int,
+    source: str | None, licence: str, device: str, identity: bool, distil: int, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a generator and its encoder on FACES_DIR.
 
     FACES_DIR is a folder per person, or a faces.npz that was prepared before. A tenth of the people, by a hash of the
-    name, is never trained on. The same command goes on where it stopped.
+    name, is never trained on. The same command goes on where it stopped; only --images may change.
+
+    What --prepare-only writes is all that a machine without dlib needs.
 
     Example: reanimate train photographs -o mymodel --images 200000
     """
     from reanimate.inversion.features import SqueezeNetFeatures
-    from reanimate.training.autoencoder import TrainingConfig
     from reanimate.training.data import load_faces
+    from reanimate.training.identity import Identity, pack_identity
+    from reanimate.training.likeness import Likeness
     from reanimate.training.run import Training
 
-    if resolution not in RESOLUTIONS:
-        raise ConfigError("resolution", f"{resolution} is not one of {', '.join(map(str, RESOLUTIONS))}")
-    if channel_base < resolution:
-        raise ConfigError("channel-base", f"{channel_base} leaves no channel at {resolution} px; use a multiple of it")
+    config = _config(**settings)
     work = output.with_name(f"{output.name}.training")
     make_folder(work)
     packed = _aligned(faces_dir, work)
     faces = load_faces(packed)
     click.echo(f"{len(faces.names)} faces, {int(faces.held_out.sum())} of them held out", err=True)
+    described = packed.with_name(f"{packed.stem}.identity.npz")
+    if identity and not described.is_file() and (prepare_only or faces_dir.is_dir()):
+        _write_last(pack_identity(faces), described, "describing")
     if prepare_only:
         print_path(packed)
         return
-    config = TrainingConfig(
-        resolution=resolution, images=images, batch=batch, channel_base=channel_base, channel_max=channel_max
+    place = pick_device(device)
+    network = SqueezeNetFeatures(features).to(place) if features is not None else None
+    person = Identity(described, faces, place) if identity and described.is_file() else None
+    training = Training(work, config, faces, Likeness(network, person), place, compiled=compiled)
+    images = training.model.config.images
+    done = training.run(
+        _Progress(training.model.images, images),
+        every=max(4_000, images // 25),
+        minutes=float("inf") if minutes is None else minutes,
     )
-    config = replace(config, first_resolution=min(config.first_resolution, resolution))  # a small model has no more
-    network = SqueezeNetFeatures(features) if features is not None else None
-    training = Training(work, config, faces, network, pick_device(device), compiled=compiled)
-    if not training.run(_Progress(training.model.images, images), minutes=float("inf") if minutes is None else minutes):
+    if not done:
         click.echo(f"stopped at {training.model.images} of {images} images; the same command goes on", err=True)
         return
-    card = training.export(output, output.name, licence, source or faces_dir.name)
+    own = training.own_features(distil, _Progress(0, distil, "batches"))
+    card = training.export(output, output.name, licence, source or faces_dir.name, own)
     click.echo(f"{output}  digest {card.digest[:12]}")
+
+
+def _config(recipe: str, swap: bool, **given: int | None) -> AutoencoderConfig | AdversarialConfig:
+    from reanimate.training.adversarial import AdversarialConfig
+    from reanimate.training.autoencoder import AutoencoderConfig
+
+    sizes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    config: AutoencoderConfig | AdversarialConfig
+    if recipe == "adversarial":
+        config = replace(AdversarialConfig(swap=swap), **sizes)
+    else:
+        config = replace(AutoencoderConfig(), **sizes)
+        config = replace(config, first_resolution=min(config.first_resolution, config.resolution))  # it has no more
+    if config.resolution not in RESOLUTIONS:
+        raise ConfigError("resolution", f"{config.resolution} is not one of {', '.join(map(str, RESOLUTIONS))}")
+    if config.channel_base < config.resolution:
+        reason = f"{config.channel_base} leaves no channel at {config.resolution} px; use a multiple of it"
+        raise ConfigError("channel-base", reason)
+    if recipe == "adversarial" and config.batch % 2:
+        raise ConfigError("batch", f"{config.batch} is odd, and the adversarial recipe halves it")
+    return config
 
 
 def _aligned(faces_dir: Path, work: Path) -> Path:
@@ -97,28 +149,35 @@ def _prepare(folder: Path, packed: Path) -> None:
 
     if not folder.is_dir():
         raise MediaError(folder, "no such folder")
-    with click.progressbar(length=1, label="aligning", file=sys.stderr) as bar:
-        for done, total, data in prepare(folder, CROP_SIDE, os.cpu_count() or 1):
+    _write_last(prepare(folder, CROP_SIDE, os.cpu_count() or 1), packed, "aligning")
+
+
+def _write_last(work: Iterator[tuple[int, int, bytes | None]], path: Path, label: str) -> None:
+    """Write what a piece of work gives at its end, with a bar until then."""
+    with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
+        for done, total, data in work:
             bar.length = total
             bar.update(done - bar.pos)
             if data is not None:
-                partial = packed.with_name(f"{packed.name}.partial")
+                partial = path.with_name(f"{path.name}.partial")
                 partial.write_bytes(data)
-                partial.replace(packed)
+                partial.replace(path)
 
 
 class _Progress:
-    """A line now and then: images seen, images a second, time left, losses."""
+    """A line now and then: images seen, images a second since the last line, time left, losses."""
 
-    def __init__(self, images: int, total: int) -> None:
-        self._first, self._total, self._started, self._said = images, total, time.monotonic(), 0.0
+    def __init__(self, images: int, total: int, what: str = "images") -> None:
+        self._before, self._total, self._said, self._what = images, total, time.monotonic(), what
 
     def __call__(self, images: int, losses: dict[str, float]) -> None:
         now = time.monotonic()
         if now - self._said < 10:
             return
-        self._said = now
-        speed = (images - self._first) / (now - self._started)
+        speed = (images - self._before) / (now - self._said)
+        self._before, self._said = images, now
         left = (self._total - images) / max(speed, 1e-9) / 60
         words = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        click.echo(f"{images} of {self._total} images, {speed:.1f} a second, {left:.0f} min left; {words}", err=True)
+        click.echo(
+            f"{images} of {self._total} {self._what}, {speed:.1f} a second, {left:.0f} min left; {words}", err=True
+        )
