@@ -136,21 +136,19 @@ class Inverter:
         params = self.params
         prepared = self.loss.prepare(target)
         variable = start.detach().clone().requires_grad_(True)
-        best, best_loss, marked = variable.detach().clone(), torch.full([len(target)], math.inf), math.inf
+        best, best_loss = variable.detach().clone(), torch.full([len(target)], math.inf)
+        plateau = _Plateau(len(target), params.patience, params.tolerance)
         optimiser = torch.optim.Adam([variable], lr=lr * self._unit)
-        since_marked, passes = 0, 0
+        passes = 0
         for step in range(steps):
             if params.decay:
                 optimiser.param_groups[0]["lr"] = lr * self._unit * 0.5 * (1 + math.cos(math.pi * step / steps))
             losses = self.loss(self.generator.synthesis(to_ws(self.generator, params.space, variable)), prepared)
             passes += 1
-            best, best_loss = _keep_better(variable, losses, best, best_loss)
-            total = float(best_loss.sum())
-            improved = total < marked * (1 - params.tolerance)
-            marked, since_marked = (total, 0) if improved else (marked, since_marked + 1)
+            best, best_loss = _keep_better(variable, losses, best, best_loss, plateau.waiting)
             if on_pass is not None:
                 on_pass()
-            if params.patience and since_marked >= params.patience:
+            if not plateau.goes_on(best_loss):
                 break
             optimiser.zero_grad(set_to_none=True)
             # pictures of a batch do not share variables, so the sum's gradient is each one's own
@@ -158,15 +156,34 @@ class Inverter:
             optimiser.step()
         with torch.no_grad():  # the last step has not been looked at yet
             losses = self.loss(self.generator.synthesis(to_ws(self.generator, params.space, variable)), prepared)
-            best, best_loss = _keep_better(variable, losses, best, best_loss)
+            best, best_loss = _keep_better(variable, losses, best, best_loss, plateau.waiting)
             return Solution(best, to_ws(self.generator, params.space, best), best_loss, passes)
 
 
+class _Plateau:
+    """Which pictures of a batch still get better. Each is judged alone: its result does not depend on the others'."""
+
+    def __init__(self, count: int, patience: int, tolerance: float) -> None:
+        self.patience, self.tolerance = patience, tolerance
+        self.waiting = torch.ones(count, dtype=torch.bool)
+        """[N] False for a picture that is done, and keeps what it has."""
+        self._marked, self._since = torch.full([count], math.inf), torch.zeros(count, dtype=torch.int64)
+
+    def goes_on(self, best_loss: torch.Tensor) -> bool:
+        """Take in the best losses [N] so far; False once every picture is done."""
+        improved = best_loss < self._marked * (1 - self.tolerance)
+        self._marked = torch.where(improved, best_loss, self._marked)
+        self._since = torch.where(improved, 0, self._since + 1)
+        if self.patience:
+            self.waiting &= self._since < self.patience
+        return bool(self.waiting.any())
+
+
 def _keep_better(
-    variable: torch.Tensor, losses: torch.Tensor, best: torch.Tensor, best_loss: torch.Tensor
+    variable: torch.Tensor, losses: torch.Tensor, best: torch.Tensor, best_loss: torch.Tensor, waiting: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     now = losses.detach().cpu()
-    better = now < best_loss
+    better = (now < best_loss) & waiting
     pick = better.view(-1, *[1] * (variable.ndim - 1)).to(variable.device)
     return torch.where(pick, variable.detach(), best), torch.where(better, now, best_loss)
 

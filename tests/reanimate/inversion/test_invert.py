@@ -178,6 +178,16 @@ def test_patience_ends_what_no_longer_improves(generator: StyleGAN2) -> None:
     assert solver.first(target_of(generator)).passes == 5  # one to see where it stands, four without improvement
 
 
+def test_patience_judges_each_picture_of_a_batch_alone(generator: StyleGAN2) -> None:
+    solver = inverter(generator, first_steps=80, patience=5, tolerance=0.1, decay=False)
+    target = target_of(generator, 3)
+    target[0] = generator.synthesis(generator.mapping(torch.zeros(1, 8)))[0]  # soon there
+    together, alone = solver.first(target), [solver.first(one[None]) for one in target]
+    assert len({solution.passes for solution in alone}) > 1
+    assert together.passes == max(solution.passes for solution in alone)
+    assert torch.allclose(together.loss, torch.cat([s.loss for s in alone]), rtol=1e-3)
+
+
 def test_no_patience_means_every_step_is_taken(generator: StyleGAN2) -> None:
     seen = []
     solution = inverter(generator, lr=1e-9, patience=0, first_steps=17).first(
