@@ -247,6 +247,7 @@ def _save(network: nn.Module, path: Path, precision: torch.dtype) -> str:
     state = {name: value.detach().to("cpu", precision).contiguous() for name, value in network.state_dict().items()}
     partial = path.with_name(f"{path.name}.partial")
     save_file(state, partial)
+    partial.chmod(path.parent.stat().st_mode & 0o666)  # safetensors writes for the owner's eyes alone
     partial.replace(path)
     return _file_digest(path)
 

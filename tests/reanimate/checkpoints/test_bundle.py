@@ -401,3 +401,8 @@ def test_card_alone_is_read_without_any_weights(folder: Path) -> None:
 def test_weights_on_disk_are_half_as_large_as_in_memory(tiny_bundle: Path) -> None:
     numbers = sum(np.prod(v.shape) for v in tiny_generator().state_dict().values())
     assert (tiny_bundle / GENERATOR).stat().st_size < 2.2 * numbers + 10_000
+
+
+def test_files_are_as_open_as_their_folder(tiny_bundle: Path) -> None:
+    wanted = tiny_bundle.stat().st_mode & 0o666
+    assert {path.stat().st_mode & 0o777 for path in tiny_bundle.glob("*.safetensors")} == {wanted}
