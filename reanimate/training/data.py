@@ -166,20 +166,35 @@ def jittered(
     """Crops [N, 3, R, R] float32 in [-1, 1] from stored ones [N, S, S, 3] uint8: jittered by ±2 % shift and scale
     and ±3° roll, half of them mirrored; with no `generator`, exactly aligned.
     """
-    count, side = pictures.shape[:2]
-    batch = pictures.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    if generator is not None:
+        return crops_at(pictures, resolution, draw_alignment(len(pictures), generator, mirror).to(pictures.device))
+    side = pictures.shape[1]
     stored = round(side / MARGIN)
-    if generator is None:
-        edge = (side - stored) // 2
-        exact = batch[:, :, edge : edge + stored, edge : edge + stored]
-        return exact if stored == resolution else functional.interpolate(exact, size=resolution, mode="area")
-    draw = torch.rand(count, 5, generator=generator).to(pictures.device)
+    edge = (side - stored) // 2
+    exact = _normal(pictures[:, edge : edge + stored, edge : edge + stored])
+    return exact if stored == resolution else functional.interpolate(exact, size=resolution, mode="area")
+
+
+def draw_alignment(count: int, generator: torch.Generator, mirror: bool = True) -> torch.Tensor:
+    """Random alignments [N, 2, 3] on the generator's device: a crop's coordinates in [-1, 1] to the stored crop's."""
+    draw = torch.rand(count, 5, generator=generator, device=generator.device)
     dx, dy, scale, roll = ((draw[:, i] * 2 - 1) * size for i, size in enumerate((0.04, 0.04, 0.02, 0.0524)))
     scale = (1 + scale) / MARGIN
     flip = torch.where(draw[:, 4] < 0.5, -1.0, 1.0) if mirror else torch.ones_like(scale)
     cos, sin = torch.cos(roll) * scale, torch.sin(roll) * scale
-    theta = torch.stack([cos * flip, -sin, dx, sin * flip, cos, dy], 1).view(count, 2, 3)
-    factor = max(1, stored // resolution)  # sampled finer than needed, so that jitter does not blur
-    grid = functional.affine_grid(theta, [count, 3, resolution * factor, resolution * factor], align_corners=False)
-    sampled = functional.grid_sample(batch, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return torch.stack([cos * flip, -sin, dx, sin * flip, cos, dy], 1).view(count, 2, 3)
+
+
+def crops_at(pictures: torch.Tensor, resolution: int, alignment: torch.Tensor) -> torch.Tensor:
+    """Crops [N, 3, R, R] float32 in [-1, 1] at alignments [N, 2, 3] of stored ones [N, S, S, 3] uint8."""
+    count, side = pictures.shape[:2]
+    factor = max(1, round(side / MARGIN) // resolution)  # sampled finer than needed, so that jitter does not blur
+    grid = functional.affine_grid(alignment, [count, 3, resolution * factor, resolution * factor], align_corners=False)
+    sampled = functional.grid_sample(
+        _normal(pictures), grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
     return functional.avg_pool2d(sampled, factor) if factor > 1 else sampled
+
+
+def _normal(pictures: torch.Tensor) -> torch.Tensor:
+    return pictures.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)

@@ -17,18 +17,30 @@ import torch
 from reanimate.checkpoints.bundle import Card, save_bundle
 from reanimate.errors import MediaError, ModelError
 from reanimate.images import sheet, to_pictures, write_image
-from reanimate.inversion.features import SqueezeNetFeatures, feature_distance
-from reanimate.training.autoencoder import Autoencoder, TrainingConfig
+from reanimate.inversion.features import FaceFeatures
+from reanimate.training.adversarial import Adversarial, AdversarialConfig
+from reanimate.training.autoencoder import Autoencoder, AutoencoderConfig
+from reanimate.training.batches import Batch
 from reanimate.training.data import Faces
+from reanimate.training.distil import distil
+from reanimate.training.identity import exact_alignment
+from reanimate.training.likeness import Likeness
 
 STATE = "state.pt"
 CURVES = "curves.jsonl"
 SHEET_COLUMNS = 8
 SAMPLE_SEED = 1
+SMALLEST_SEEN = 32  # px; a perceptual network's last maps need so many
+PATIENCE = (
+    5  # measurements without a better held-out loss, in the last phase, after which more images only teach by heart
+)
 # of an unreadable file, of a pickle that is none or would run code, of missing and of wrong entries
 _NO_STATE = (
     OSError, EOFError, pickle.UnpicklingError, LookupError, TypeError, ValueError, AttributeError, RuntimeError
 )  # fmt: skip
+
+
+Config = AutoencoderConfig | AdversarialConfig
 
 
 class Training:
@@ -40,20 +52,24 @@ class Training:
     def __init__(
         self,
         folder: Path,
-        config: TrainingConfig,
+        config: Config,
         faces: Faces,
-        features: SqueezeNetFeatures | None,
+        likeness: Likeness,
         device: str,
         *,
         compiled: bool = False,
     ) -> None:
         """Raises ModelError: the folder holds another run; MediaError: it cannot be written."""
-        self.folder, self.faces, self.features = folder, faces, features
+        self.folder, self.faces = folder, faces
         held_out = faces.held_out
         self.train_index, self.test_index = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         if not len(self.train_index) or not len(self.test_index):
             raise MediaError(folder, "too few people: none is left to train on, or none to measure on")
-        self.model = Autoencoder(config, faces, features, device, compiled=compiled)
+        self.model: Autoencoder | Adversarial
+        if isinstance(config, AdversarialConfig):
+            self.model = Adversarial(config, faces, likeness, device, compiled=compiled)
+        else:
+            self.model = Autoencoder(config, faces, likeness, device, compiled=compiled)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -76,7 +92,8 @@ class Training:
     def run(
         self, report: Callable[[int, dict[str, float]], None], *, every: int = 4_000, minutes: float = float("inf")
     ) -> bool:
-        """Train to the configured number of images; True when done, False when the minutes ran out first.
+        """Train to the configured number of images, or until held-out faces stop getting better; True when done, False
+        when the minutes ran out first.
 
         Every `every` images the state is saved, held-out faces are measured and sheets are drawn; `report` gets the
         images seen and the latest losses about once a second.
@@ -93,10 +110,12 @@ class Training:
             if next_save <= model.images < model.config.images:  # the last is saved below
                 next_save += every
                 self.save({name: float(value) for name, value in losses.items()}, now - started)
+                if self.is_stale():
+                    break
             if now - started > minutes * 60:
                 break
         self.save({name: float(value) for name, value in losses.items()}, time.monotonic() - started)
-        return model.images >= model.config.images
+        return model.images >= model.config.images or self.is_stale()
 
     def save(self, losses: dict[str, float], seconds: float) -> None:
         """State, one more line of the curves, and the pictures."""
@@ -110,21 +129,29 @@ class Training:
 
     @torch.no_grad()
     def measure(self, count: int = 256) -> dict[str, float]:
-        """Mean L1, and perceptual distance where it can be had, of held-out reconstructions."""
-        totals: dict[str, list[float]] = {"held_out_l1": [], "held_out_features": []}
+        """Mean distances of held-out reconstructions: L1, and those that there is a network for."""
+        totals: dict[str, list[float]] = {}
         for chosen in _chunks(self.test_index[:count], 32):
-            real, fake = self.model.reconstruct(chosen)
-            totals["held_out_l1"].append(float((real - fake).abs().mean()))
-            if self.features is not None:
-                distance = feature_distance(self.features(fake), self.features(real)).mean()
-                totals["held_out_features"].append(float(distance))
-        return {name: float(np.mean(values)) for name, values in totals.items() if values}
+            real, fake = self.model.networks.reconstruct(chosen)
+            index = torch.from_numpy(chosen).to(fake.device)
+            batch = Batch(real, index, exact_alignment(len(chosen), fake.device))
+            for name, value in self.model.likeness.parts(fake, batch).items():
+                totals.setdefault(f"held_out_{name}", []).append(float(value))
+        return {name: float(np.mean(values)) for name, values in totals.items()}
+
+    def is_stale(self) -> bool:
+        """Whether held-out faces have stopped getting better in the last phase."""
+        first = self.model.last_phase_at * self.model.config.images
+        rows = [row for row in _rows(self.folder) if row["images"] > first]
+        name = "held_out_features" if self.model.likeness.features is not None else "held_out_l1"
+        losses = [row[name] for row in rows]
+        return len(losses) > PATIENCE and min(losses[-PATIENCE:]) >= min(losses[:-PATIENCE])
 
     def draw(self) -> None:
         """`reconstructions.png` (held-out faces over their reconstructions), `samples.png`, `curves.png`."""
         rows: list[list[Any]] = []
         for chosen in _chunks(self.test_index[: 4 * SHEET_COLUMNS], SHEET_COLUMNS):
-            real, fake = self.model.reconstruct(chosen)
+            real, fake = self.model.networks.reconstruct(chosen)
             rows += [list(to_pictures(real)), list(to_pictures(fake))]
         write_image(self.folder / "reconstructions.png", sheet(rows), synthetic=True)
         self.model.fit_w(self.train_index[:2048])
@@ -136,44 +163,61 @@ class Training:
     @torch.no_grad()
     def samples(self, count: int, truncation_psi: float = 0.8) -> torch.Tensor:
         """[count, 3, R, R] random faces of the averaged generator; `fit_w` must have run."""
-        generator = self.model.generator_average
+        generator = self.model.networks.generator_average
         z = torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(SAMPLE_SEED))
-        pictures: torch.Tensor = generator.synthesis(generator.mapping(z.to(self.model.device), truncation_psi), "none")
+        ws = generator.mapping(z.to(self.model.device), truncation_psi=truncation_psi)
+        pictures: torch.Tensor = generator.synthesis(ws, "none")
         return pictures
 
-    def export(self, folder: Path, name: str, licence: str, source: str) -> Card:
+    def own_features(self, steps: int, report: Callable[[int, dict[str, float]], None]) -> FaceFeatures | None:
+        """Perceptual features of the model's own, taught by the large network in `steps` batches; None where there is
+        none, or pictures are too small for it.
+        """
+        teacher, networks = self.model.likeness.features, self.model.networks
+        if teacher is None or not steps or self.model.config.resolution < SMALLEST_SEEN:
+            return None
+        landmarks = (self.faces.landmarks[self.train_index] / self.faces.resolution).astype(np.float32)
+        return distil(teacher, networks.batches, landmarks, networks.rebuilt, report, steps=steps)
+
+    def export(self, folder: Path, name: str, licence: str, source: str, features: FaceFeatures | None = None) -> Card:
         """Write the averaged networks as a bundle."""
         w = self.model.fit_w(self.train_index)
         provenance = {
             "trained_on": source,
-            "method": "autoencoding without an adversary; W is a Gaussian fitted to the codes of the training faces",
+            "method": self.model.method,
             "people_held_out": len({n.rpartition("/")[0] for n in self.faces.names[self.faces.held_out]}),
             "faces_trained_on": len(self.train_index),
             "images_seen": self.model.images,
             "device": torch.device(self.model.device).type,
             "torch": torch.__version__.partition("+")[0],
             "settings": asdict(self.model.config),
+            **({"features": "distilled from SqueezeNet 1.1 on the same faces"} if features is not None else {}),
         }
         measured = {"w_rms": round(float((w - w.mean(0)).square().mean().sqrt()), 4), **self.measure()}
-        average = self.model.generator_average
-        return save_bundle(folder, name, average, self.model.encoder_average, provenance, measured, licence)
+        average = self.model.networks.generator_average
+        encoder = self.model.networks.encoder_average
+        return save_bundle(folder, name, average, encoder, provenance, measured, licence, features=features)
 
 
 def _chunks(index: np.ndarray[Any, Any], size: int) -> list[np.ndarray[Any, Any]]:
     return [index[i : i + size] for i in range(0, len(index), size)]
 
 
+def _rows(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / CURVES).read_text().splitlines()]
+
+
 def _draw_curves(folder: Path) -> None:
     from matplotlib.figure import Figure
 
-    lines = [json.loads(line) for line in (folder / CURVES).read_text().splitlines()]
-    figure = Figure(figsize=(8, 4))
-    axes = figure.subplots(1, 2)
-    for axis, names in zip(axes, (("l1", "held_out_l1"), ("features", "held_out_features")), strict=True):
-        for name in names:
-            points = [(line["images"], line[name]) for line in lines if name in line]
+    lines = _rows(folder)
+    figure = Figure(figsize=(12, 4))
+    axes = figure.subplots(1, 3)
+    for axis, name in zip(axes, ("l1", "features", "identity"), strict=True):
+        for curve in (name, f"held_out_{name}"):
+            points = [(line["images"], line[curve]) for line in lines if curve in line]
             if points:
-                axis.plot(*zip(*points, strict=True), label=name)
+                axis.plot(*zip(*points, strict=True), label=curve)
         axis.set(xlabel="images seen", yscale="log")
         if axis.lines:
             axis.legend()

@@ -179,3 +179,14 @@ def test_preset_is_below_single_settings(model: Model) -> None:
     chosen = settings(model, "paper", sets=("invert.steps=3", "apply.layers=[0, 2]"))
     assert (chosen["invert"].steps, chosen["invert"].first_steps, chosen["invert"].init) == (3, 1000, "zeros")
     assert chosen["apply"].layers == (0, 2)
+
+
+def test_features_of_a_models_own_are_its_default_loss(model: Model) -> None:
+    card = replace(model.card, files={**model.card.files, "features.safetensors": "0" * 64})
+    own = Model(model.folder, card)
+    assert settings(model)["invert"].loss == "multiscale"
+    assert settings(own)["invert"].loss == settings(own, "best")["invert"].loss == "features"
+    assert settings(own, "paper")["invert"].loss == "multiscale"  # the paper's passes are left as they are
+    assert settings(own, sets=("invert.loss=multiscale",))["invert"].loss == "multiscale"
+    with pytest.raises(ConfigError, match="has no features of its own"):
+        settings(model, sets=("invert.loss=features",))

@@ -66,6 +66,8 @@ def test_folder_of_people_becomes_a_bundle_that_runs(
     again = call("train", photographs, "-o", "mine", "--prepare-only")
     assert again.out == "mine.training/faces.npz\n"
     assert "note: mine.training/faces.npz holds the faces as aligned before" in again.err
+    assert card.measured["held_out_identity"] > 0  # dlib is here, so its descriptor taught
+    assert (tmp_path / "mine.training" / "faces.identity.npz").is_file()
 
 
 def test_same_command_goes_on_and_ends_as_if_it_had_never_stopped(call: Call, faces: Path, tmp_path: Path) -> None:
@@ -81,6 +83,35 @@ def test_same_command_goes_on_and_ends_as_if_it_had_never_stopped(call: Call, fa
     assert [json.loads(line)["images"] for line in curves] == [2, 8]
     whole, parts = (load_bundle(str(tmp_path / name)) for name in ("whole", "parts"))
     assert whole.card.digest == parts.card.digest
+
+
+def test_prepared_faces_are_described_beside_them(call: Call, faces: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "some.npz"
+    shutil.copy(faces, packed)
+    call("train", packed, "-o", "bare", *TINY, "--images", 2)
+    assert "held_out_identity" not in read_card(tmp_path / "bare").measured
+    assert call("train", "some.npz", "-o", "mine", "--prepare-only").out == "some.npz\n"
+    assert (tmp_path / "some.identity.npz").is_file()
+    call("train", packed, "-o", "known", *TINY, "--images", 2)
+    assert read_card(tmp_path / "known").measured["held_out_identity"] > 0
+    call("train", packed, "-o", "unknown", *TINY, "--images", 2, "--no-identity")
+    assert "held_out_identity" not in read_card(tmp_path / "unknown").measured
+
+
+def test_adversarial_recipe_goes_on_and_makes_a_bundle(call: Call, faces: Path, tmp_path: Path) -> None:
+    command = ("train", faces, "-o", "mine", "--recipe", "adversarial", *TINY, "--images", 8, "--no-swap")
+    assert "stopped at 2 of 8 images" in call(*command, "--minutes", 0).err
+    call(*command)
+    card = read_card(tmp_path / "mine")
+    assert card.provenance["settings"]["swap"] is False and card.provenance["images_seen"] == 8
+    assert card.config["mapping_layers"] == 2
+    assert load_bundle(str(tmp_path / "mine")).encoder is not None
+
+
+def test_recipes_do_not_go_on_with_each_other(call: Call, faces: Path) -> None:
+    call("train", faces, "-o", "mine", *TINY, "--images", 2)
+    error = call("train", faces, "-o", "mine", *TINY, "--images", 2, "--recipe", "adversarial", code=1).error
+    assert "other settings" in error
 
 
 def test_other_settings_do_not_go_on_in_the_same_folder(call: Call, faces: Path) -> None:
@@ -116,6 +147,8 @@ def test_faces_without_anyone_to_hold_out_are_one_line(call: Call, faces: Path, 
         (["--device", "toaster"], "use auto or cpu"),
         (["--features", "nowhere.npz"], "nowhere.npz"),
         (["--minutes", -1], "--minutes"),
+        (["--recipe", "adversarial", "--batch", 3], "batch: 3 is odd"),
+        (["--recipe", "magic"], "--recipe"),
     ],
 )
 def test_bad_value_is_one_line(call: Call, faces: Path, option: list[object], complaint: str) -> None:

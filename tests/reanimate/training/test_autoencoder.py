@@ -11,10 +11,12 @@ import torch
 from conftest import made_up_faces, squeezenet_file
 
 from reanimate.inversion.features import SqueezeNetFeatures
-from reanimate.training.autoencoder import Autoencoder, TrainingConfig
+from reanimate.training.autoencoder import Autoencoder, AutoencoderConfig
 from reanimate.training.data import Faces
+from reanimate.training.likeness import Likeness
 
-TINY = TrainingConfig(
+NOTHING = Likeness(None, None)  # but L1
+TINY = AutoencoderConfig(
     resolution=16,
     images=64,
     batch=4,
@@ -35,14 +37,17 @@ def faces() -> Faces:
 @pytest.fixture
 def make(faces: Faces) -> Callable[..., Autoencoder]:
     def build(**changes: object) -> Autoencoder:
-        return Autoencoder(replace(TINY, **changes), faces, None, "cpu", compiled=False)  # type: ignore[arg-type]
+        return Autoencoder(replace(TINY, **changes), faces, NOTHING, "cpu", compiled=False)  # type: ignore[arg-type]
 
     return build
 
 
 def weights(model: Autoencoder) -> dict[str, torch.Tensor]:
-    networks = {"generator": model.generator, "encoder": model.encoder}
-    averages = {"generator average": model.generator_average, "encoder average": model.encoder_average}
+    networks = {"generator": model.networks.generator, "encoder": model.networks.encoder}
+    averages = {
+        "generator average": model.networks.generator_average,
+        "encoder average": model.networks.encoder_average,
+    }
     return {
         f"{kind}.{name}": value.clone()
         for kind, network in (networks | averages).items()
@@ -59,7 +64,7 @@ def test_training_brings_reconstructions_closer(make: Callable[..., Autoencoder]
     everyone = np.arange(8)
 
     def distance() -> float:
-        real, fake = model.reconstruct(everyone)
+        real, fake = model.networks.reconstruct(everyone)
         assert real.shape == fake.shape == (8, 3, 16, 16)
         return float((real - fake).abs().mean())
 
@@ -83,14 +88,14 @@ def test_same_seed_is_the_same_training_and_another_is_not(make: Callable[..., A
 def test_batches_are_of_trained_people_only(make: Callable[..., Autoencoder], faces: Faces) -> None:
     model = make()
     drawn: set[int] = set()
-    pictures = model.pictures
+    pictures = model.networks.batches.pictures
 
     class Watched:
         def __getitem__(self, chosen: torch.Tensor) -> torch.Tensor:
             drawn.update(chosen.tolist())
             return pictures[chosen]
 
-    model.pictures = Watched()  # type: ignore[assignment]
+    model.networks.batches.pictures = Watched()  # type: ignore[assignment]
     for _ in range(20):
         model.step()
     assert len(drawn) > 10
@@ -117,7 +122,7 @@ def test_state_restored_goes_on_to_the_last_bit(make: Callable[..., Autoencoder]
 
 def test_upper_blocks_rest_until_they_join(make: Callable[..., Autoencoder]) -> None:
     model = make(grow_at=0.5)
-    block = model.generator.synthesis_network.get_submodule("b16")
+    block = model.networks.generator.synthesis_network.get_submodule("b16")
     before = {name: p.clone() for name, p in block.named_parameters()}
     while model.images < 32:
         model.step()
@@ -127,7 +132,7 @@ def test_upper_blocks_rest_until_they_join(make: Callable[..., Autoencoder]) -> 
 
 
 def test_upper_blocks_join_without_a_jolt(make: Callable[..., Autoencoder]) -> None:
-    network = make().generator.synthesis_network
+    network = make().networks.generator.synthesis_network
     ws = torch.randn(2, 6, 8)
     full, lower = network(ws, "none"), network(ws, "none", 8)
     enlarged = torch.nn.functional.conv_transpose2d(
@@ -152,18 +157,18 @@ def test_averages_follow_the_weights_slowly(make: Callable[..., Autoencoder]) ->
     model = make(ema_images=100.0)
     for _ in range(10):
         model.step()
-    before = model.encoder_average.to_w.weight.clone(), model.encoder.to_w.weight.detach().clone()
+    before = model.networks.encoder_average.to_w.weight.clone(), model.networks.encoder.to_w.weight.detach().clone()
     model.step()
-    now = model.encoder.to_w.weight.detach()
+    now = model.networks.encoder.to_w.weight.detach()
     keep = 0.5 ** (TINY.batch / min(100.0, 0.1 * model.images))
-    assert torch.allclose(model.encoder_average.to_w.weight, keep * before[0] + (1 - keep) * now, atol=1e-6)
+    assert torch.allclose(model.networks.encoder_average.to_w.weight, keep * before[0] + (1 - keep) * now, atol=1e-6)
     assert not torch.equal(before[1], now)
 
 
 def test_perceptual_loss_joins_at_its_share(tmp_path: Path, faces: Faces) -> None:
     network = SqueezeNetFeatures(squeezenet_file(tmp_path / "weights.npz"))
     config = replace(TINY, resolution=32, first_resolution=32, feature_ramp=(0.1, 0.3))
-    model = Autoencoder(config, made_up_faces(resolution=32), network, "cpu", compiled=False)
+    model = Autoencoder(config, made_up_faces(resolution=32), Likeness(network, None), "cpu", compiled=False)
     names = []
     while model.images < 16:
         names.append("features" in model.step())
@@ -176,8 +181,10 @@ def test_w_gets_the_gaussian_of_the_codes(make: Callable[..., Autoencoder], face
         model.step()
     w = model.fit_w(np.arange(len(faces.names)))
     assert w.shape == (len(faces.names), 8)
-    drawn = model.generator_average.mapping(torch.randn(50_000, 8, generator=torch.Generator().manual_seed(0)))[:, 0]
-    assert torch.allclose(model.generator_average.w_avg, w.mean(0), atol=1e-5)
+    drawn = model.networks.generator_average.mapping(
+        torch.randn(50_000, 8, generator=torch.Generator().manual_seed(0))
+    )[:, 0]
+    assert torch.allclose(model.networks.generator_average.w_avg, w.mean(0), atol=1e-5)
     spread = float(w.std())
     assert torch.allclose(drawn.mean(0), w.mean(0), atol=0.05 * spread)
     # z is brought to unit length: a Gaussian's covariance but for a few per cent at 8 numbers
@@ -186,7 +193,7 @@ def test_w_gets_the_gaussian_of_the_codes(make: Callable[..., Autoencoder], face
 
 def test_stored_crops_are_thinned_to_what_is_trained(faces: Faces) -> None:
     large = made_up_faces(resolution=128)
-    model = Autoencoder(TINY, large, None, "cpu", compiled=False)
-    assert model.pictures.shape == (24, 36, 36, 3)
-    real, _ = model.reconstruct(np.arange(2))
+    model = Autoencoder(TINY, large, NOTHING, "cpu", compiled=False)
+    assert model.networks.batches.pictures.shape == (24, 36, 36, 3)
+    real, _ = model.networks.reconstruct(np.arange(2))
     assert real.shape == (2, 3, 16, 16)

@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import made_up_faces
+from conftest import made_up_faces, squeezenet_file
 
 from reanimate.checkpoints.bundle import load_bundle
 from reanimate.errors import MediaError, ModelError
 from reanimate.images import read_image
-from reanimate.training.autoencoder import TrainingConfig
+from reanimate.inversion.features import SqueezeNetFeatures
+from reanimate.training.autoencoder import AutoencoderConfig
 from reanimate.training.data import Faces
-from reanimate.training.run import Training
+from reanimate.training.likeness import Likeness
+from reanimate.training.run import PATIENCE, Training
 
-TINY = TrainingConfig(
+NOTHING = Likeness(None, None)  # but L1
+TINY = AutoencoderConfig(
     resolution=16,
     images=16,
     batch=4,
@@ -38,7 +41,7 @@ def faces() -> Faces:
 @pytest.fixture
 def start(faces: Faces, tmp_path: Path) -> Callable[..., Training]:
     def build(name: str = "run", **changes: Any) -> Training:
-        return Training(tmp_path / name, replace(TINY, **changes), faces, None, "cpu")
+        return Training(tmp_path / name, replace(TINY, **changes), faces, NOTHING, "cpu")
 
     return build
 
@@ -57,7 +60,7 @@ def test_interrupted_run_ends_as_the_uninterrupted_to_the_last_bit(
         stops += 1
     assert stops == 3
     for kind in ("generator", "encoder"):
-        a, b = getattr(straight.model, kind).state_dict(), getattr(resumed.model, kind).state_dict()
+        a, b = getattr(straight.model.networks, kind).state_dict(), getattr(resumed.model.networks, kind).state_dict()
         assert all(torch.equal(a[name], b[name]) for name in a)
     cards = [run.export(tmp_path / f"{i}", "m", "MIT", "blots") for i, run in enumerate((straight, resumed))]
     assert cards[0].digest == cards[1].digest
@@ -67,9 +70,9 @@ def test_finished_run_has_nothing_left_to_do(start: Callable[..., Training]) -> 
     start().run(silent)
     again = start()
     assert again.model.images == 16
-    before = again.model.encoder.to_w.weight.clone()
+    before = again.model.networks.encoder.to_w.weight.clone()
     assert again.run(silent)
-    assert torch.equal(again.model.encoder.to_w.weight, before)
+    assert torch.equal(again.model.networks.encoder.to_w.weight, before)
 
 
 def test_run_goes_on_to_more_images_than_were_asked_for_at_first(start: Callable[..., Training]) -> None:
@@ -106,7 +109,7 @@ def test_measuring_is_of_held_out_people_only(start: Callable[..., Training], fa
     run = start()
     assert run.test_index.tolist() == np.flatnonzero(faces.held_out).tolist()
     assert not set(run.test_index) & set(run.train_index)
-    real, fake = run.model.reconstruct(run.test_index)
+    real, fake = run.model.networks.reconstruct(run.test_index)
     assert run.measure()["held_out_l1"] == pytest.approx(float((real - fake).abs().mean()), rel=1e-5)
 
 
@@ -174,13 +177,13 @@ def test_too_few_people_are_an_error(tmp_path: Path, faces: Faces) -> None:
     for chosen in (faces.held_out, ~faces.held_out):
         some = Faces(faces.pictures[chosen], faces.landmarks[chosen], faces.names[chosen], faces.resolution)
         with pytest.raises(MediaError, match="too few people"):
-            Training(tmp_path / "run", TINY, some, None, "cpu")
+            Training(tmp_path / "run", TINY, some, NOTHING, "cpu")
 
 
 def test_folder_that_cannot_be_made_is_an_error(tmp_path: Path, faces: Faces) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MediaError, match="cannot write"):
-        Training(tmp_path / "file" / "run", TINY, faces, None, "cpu")
+        Training(tmp_path / "file" / "run", TINY, faces, NOTHING, "cpu")
 
 
 def test_exported_bundle_is_the_averaged_model(start: Callable[..., Training], tmp_path: Path, faces: Faces) -> None:
@@ -190,10 +193,43 @@ def test_exported_bundle_is_the_averaged_model(start: Callable[..., Training], t
     loaded = load_bundle(str(tmp_path / "model"))
     assert (loaded.card.digest, loaded.card.name, loaded.card.licence) == (card.digest, "blots", "CC0")
     assert loaded.encoder is not None
-    real, fake = run.model.reconstruct(run.test_index)
+    real, fake = run.model.networks.reconstruct(run.test_index)
     assert torch.allclose(loaded.generator.synthesis(loaded.encoder(real)), fake, atol=0.02)
     assert card.provenance["trained_on"] == "blots of colour"
     assert card.provenance["images_seen"] == 16
     assert card.provenance["faces_trained_on"] == int((~faces.held_out).sum())
     assert card.provenance["people_held_out"] == int(faces.held_out.sum())
     assert card.measured["held_out_l1"] > 0 and card.measured["w_rms"] > 0
+
+
+def test_model_without_a_teacher_or_too_small_for_one_has_no_features_of_its_own(
+    start: Callable[..., Training], tmp_path: Path, faces: Faces
+) -> None:
+    assert start().own_features(1, silent) is None
+    teacher = SqueezeNetFeatures(squeezenet_file(tmp_path / "weights.npz"))
+    small = Training(tmp_path / "small", TINY, faces, Likeness(teacher, None), "cpu")
+    assert small.own_features(1, silent) is None
+
+
+def test_features_of_its_own_go_with_the_bundle(tmp_path: Path) -> None:
+    teacher = SqueezeNetFeatures(squeezenet_file(tmp_path / "weights.npz"))
+    config = replace(TINY, resolution=32, feature_ramp=(2.0, 3.0))
+    run = Training(tmp_path / "run", config, made_up_faces(resolution=32), Likeness(teacher, None), "cpu")
+    assert run.own_features(0, silent) is None
+    card = run.export(tmp_path / "model", "m", "MIT", "blots", run.own_features(1, silent))
+    assert load_bundle(str(tmp_path / "model")).features is not None
+    assert "distilled" in card.provenance["features"]
+
+
+def test_training_stops_when_held_out_faces_stop_getting_better(start: Callable[..., Training], tmp_path: Path) -> None:
+    run = start(images=100, grow_at=0.0, feature_ramp=(-1.0, 0.0))
+    assert not run.run(silent, minutes=0) and not run.is_stale()
+    row = json.loads((tmp_path / "run" / "curves.jsonl").read_text().splitlines()[-1])
+    falling = [row["held_out_l1"] - i / 1000 for i in range(10)]
+    lines = [json.dumps({**row, "held_out_l1": value}) for value in falling]
+    (tmp_path / "run" / "curves.jsonl").write_text("\n".join(lines) + "\n")
+    assert not run.is_stale()
+    lines += [json.dumps({**row, "held_out_l1": falling[-1] + 0.001})] * PATIENCE
+    (tmp_path / "run" / "curves.jsonl").write_text("\n".join(lines) + "\n")
+    assert run.is_stale()
+    assert run.run(silent, every=4) and run.model.images < 100

@@ -1,0 +1,39 @@
+"""How far reconstructions are from the faces they should show, by every measure that there is a network for."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from reanimate.inversion.features import SqueezeNetFeatures, feature_distance
+from reanimate.training.batches import Batch
+from reanimate.training.identity import Identity
+
+
+class Likeness:
+    """L1, and where given, the distance of a perceptual network and of a descriptor of people."""
+
+    def __init__(self, features: SqueezeNetFeatures | None, person: Identity | None) -> None:
+        self.features, self.person = features, person
+
+    def parts(
+        self, fake: torch.Tensor, batch: Batch, precision: torch.dtype = torch.float32, *, seeing: bool = True
+    ) -> dict[str, torch.Tensor]:
+        """Mean distances of pictures [N, 3, r, r], r at most R, to the faces of a batch; L1 alone unless `seeing`.
+
+        The networks' convolutions work in `precision`.
+        """
+        real = batch.pictures
+        if fake.shape[-1] != real.shape[-1]:
+            real = functional.avg_pool2d(real, real.shape[-1] // fake.shape[-1])
+        parts = {"l1": (fake - real).abs().mean()}
+        if not seeing:
+            return parts
+        with torch.autocast(fake.device.type, precision, enabled=precision != torch.float32):
+            if self.features is not None:
+                with torch.no_grad():
+                    wanted = self.features(real)
+                parts["features"] = feature_distance(self.features(fake), wanted).mean()
+            if self.person is not None:
+                parts["identity"] = self.person.distance(fake, batch.alignment, batch.chosen).mean()
+        return parts

@@ -1,0 +1,65 @@
+"""The networks that every recipe trains, a generator and its encoder, with the averages of both that are shipped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from reanimate.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from reanimate.inversion.encoder import Encoder, EncoderConfig
+from reanimate.training.average import averaged, follow
+from reanimate.training.batches import Batches
+
+CHUNK = 64  # pictures at a time where nothing is learnt
+
+
+class Networks:
+    """A generator, its encoder, their averages, and the faces they learn."""
+
+    def __init__(self, shape: StyleGAN2Config, codes: EncoderConfig, batches: Batches) -> None:
+        self.batches, self.device = batches, batches.device
+        self.generator = self.placed(StyleGAN2(shape))
+        self.encoder = self.placed(Encoder(codes))
+        self.generator_average, self.encoder_average = averaged(self.generator), averaged(self.encoder)
+
+    def placed(self, network: nn.Module) -> Any:
+        """A network on the device, laid out as its convolutions like it."""
+        return network.to(self.device).to(memory_format=torch.channels_last)
+
+    def average(self, keep: float) -> None:
+        """Move both averages on."""
+        follow(self.generator_average, self.generator, keep)
+        follow(self.encoder_average, self.encoder, keep)
+
+    def state(self) -> list[dict[str, Any]]:
+        """Weights of all four networks."""
+        return [network.state_dict() for network in self._all()]
+
+    def restore(self, state: list[dict[str, Any]]) -> None:
+        """Take weights from `state`."""
+        for network, weights in zip(self._all(), state, strict=True):
+            network.load_state_dict(weights)
+
+    def _all(self) -> tuple[nn.Module, ...]:
+        return self.generator, self.encoder, self.generator_average, self.encoder_average
+
+    @torch.no_grad()
+    def reconstruct(self, chosen: NDArray[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Exactly aligned faces by index and their reconstructions by the averages, [N, 3, R, R] each."""
+        real = self.batches.exact(chosen)
+        return real, self.rebuilt(real)
+
+    @torch.no_grad()
+    def rebuilt(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures [N, 3, R, R] as the averages see and draw them."""
+        rebuilt: torch.Tensor = self.generator_average.synthesis(self.encoder_average(pictures), "none")
+        return rebuilt
+
+    @torch.no_grad()
+    def codes(self, chosen: NDArray[Any]) -> torch.Tensor:
+        """[N, D] w of faces by index."""
+        parts = [chosen[start : start + CHUNK] for start in range(0, len(chosen), CHUNK)]
+        return torch.cat([self.encoder_average.parts(self.batches.exact(some))[0] for some in parts])
