@@ -29,8 +29,8 @@ COMMANDS = [pytest.param(words, command, id=" ".join(words) or "reanimate") for 
 LEAVES = [case for case in COMMANDS if not isinstance(case.values[1], click.Group)]
 PROMISED = {
     "run", "plan", "pose export", "pose apply", "pose show", "invert", "evaluate", "bench reconstruct", "models list",
-    "models show", "models import", "models export", "models calibrate", "bench parity", "train", "cache list",
-    "cache verify", "cache clean", "doctor",
+    "models show", "models import", "models export", "models calibrate", "models fetch", "bench parity", "bench pass",
+    "train", "cache list", "cache verify", "cache clean", "doctor",
 }  # fmt: skip
 
 

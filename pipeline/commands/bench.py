@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.commands.options import PATH, inversion_options, json_option, make_folder, prepare
+from pipeline.commands.options import PATH, cache_dir, inversion_options, json_option, make_folder, prepare
 from pipeline.commands.terminal import TerminalReporter, one_line
-from reanimate.errors import MediaError, ReanimateError
+from reanimate.errors import ConfigError, MediaError, ReanimateError
 
 if TYPE_CHECKING:
+    from pipeline.commands.passes import Subject
     from reanimate.metrics import LpipsNet
 
 
 @click.group()
 def bench() -> None:
-    """Measure reconstruction, whole runs, and parity."""
+    """Measure reconstruction, whole runs, single passes, and parity."""
 
 
 @bench.command()
@@ -159,6 +160,91 @@ def parity(sets_dir: Path, as_json: bool) -> None:
         click.echo(f"{len(rows)} outputs of {len({row.set for row in rows})} sets, {off} over or missing")
     if off:
         raise ReanimateError(f"{off} of {len(rows)} outputs are further off than they may be, or could not be made")
+
+
+@bench.command("pass")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=("faces", "128:8192/256"),
+    show_default=True,
+    help="A StyleGAN2 model, or the size of one with random weights: side:base/most channels.",
+)
+@click.option("--device", "devices", multiple=True, help="cpu, cuda or cuda:N. [default: cpu, and cuda if present]")
+@click.option(
+    "--batch",
+    "batches",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(1,),
+    show_default=True,
+    help="Pictures in a pass; may be repeated.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    type=click.Choice(["float32", "tf32", "bfloat16", "float16"]),
+    multiple=True,
+    default=("float32",),
+    show_default=True,
+    help="Of convolutions; may be repeated.",
+)
+@click.option("--repeats", type=click.IntRange(min=1), default=10, show_default=True, help="Timed passes of each.")
+@json_option
+def pass_(
+    models: tuple[str, ...], devices: tuple[str, ...], batches: tuple[int, ...], precisions: tuple[Any, ...],
+    repeats: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Measure one pass with gradient beside the published way.
+
+    Codes to pictures, the model's default loss, and back. The reference modulates weights in grouped convolutions and
+    filters in a step of its own, as published networks do; `difference` is the largest between the pictures of the
+    two. Milliseconds are medians and quartiles of repeats in turn; multiply-adds are those of convolutions and
+    products of matrices, bytes those of the tensors that operations read and write.
+
+    Example: reanimate bench pass --batch 1 --batch 4
+    """
+    import torch
+
+    from pipeline.commands.options import pick_device
+    from pipeline.commands.passes import measure
+
+    chosen = [pick_device(name) for name in devices or ("cpu", *(["cuda"] if torch.cuda.is_available() else []))]
+    rows = [
+        row
+        for model in models
+        for device in chosen
+        for row in measure(_subject(model, device), device, batches, precisions, repeats)
+    ]
+    machines = {device: machine(device) for device in chosen}
+    if as_json:
+        click.echo(json.dumps({"machine": machines, "rows": rows}, indent=2))
+        return
+    for text in machines.values():
+        click.echo(f"machine: {text}")
+    click.echo(f"| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}" if rows else "nothing to measure")
+    for row in rows:
+        click.echo(f"| {' | '.join(str(value) for value in row.values())} |")
+
+
+def _subject(name: str, device: str) -> Subject:
+    """A model by size, name or path."""
+    from pipeline.commands.passes import Subject, random_model
+    from pipeline.models import find_model
+    from pipeline.store import Store
+    from reanimate.checkpoints.bundle import load_bundle
+    from reanimate.generators.stylegan2 import StyleGAN2
+    from reanimate.inversion.losses import make_loss
+
+    random = random_model(name)
+    if random is not None:
+        return Subject(name, random, make_loss("multiscale"))
+    bundle = load_bundle(str(find_model(name, Store(cache_dir(None)), TerminalReporter())), device)
+    if not isinstance(bundle.generator, StyleGAN2):
+        raise ConfigError("model", f"{bundle.card.name} is no StyleGAN2 generator; the reference pass is one")
+    loss = make_loss("multiscale" if bundle.features is None else "features", own=bundle.features)
+    return Subject(bundle.card.name, bundle.generator, loss)
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

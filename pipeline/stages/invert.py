@@ -95,4 +95,4 @@ def _invert_clip(
     return torch.from_numpy(variables), table[:, 0].copy()
 
 
-STAGE = Stage("invert", 1, ("crops", "track"), InvertStageParams, run, resumes=True)
+STAGE = Stage("invert", 2, ("crops", "track"), InvertStageParams, run, resumes=True)

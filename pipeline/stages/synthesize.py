@@ -38,4 +38,4 @@ def run(job: Job) -> None:
     job.reporter.finish()
 
 
-STAGE = Stage("synthesize", 1, ("latents",), SynthesizeParams, run)
+STAGE = Stage("synthesize", 2, ("latents",), SynthesizeParams, run)

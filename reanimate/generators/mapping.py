@@ -71,7 +71,7 @@ class MappingConfig:
 
 
 class FullyConnected(nn.Module):
-    """A linear layer whose weight is stored at unit scale and multiplied by its gain when it runs."""
+    """A linear layer whose weight is stored at unit scale; its gain multiplies the input, which is smaller."""
 
     def __init__(self, in_features: int, out_features: int, bias_init: float = 0.0, lr_multiplier: float = 1.0) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class FullyConnected(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[..., out_features] for [..., in_features]."""
-        return functional.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+        return functional.linear(x * self.weight_gain, self.weight, self.bias * self.bias_gain)
 
 
 class MappingNetwork(nn.Module):

@@ -2,7 +2,8 @@
 
 Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN". Differs in how a modulated
 convolution is computed: activations are scaled before and after one shared convolution, which is the same sum and
-keeps the batch in one call, where the paper builds one weight per picture. All options of the official PyTorch code
+keeps the batch in one call, where the paper builds one weight per picture; while weights are frozen, what depends on
+them alone is computed once, and on a CPU activations have their channels last. All options of the official PyTorch code
 that change a picture are here; its half precision is not, since pictures are compared with what it draws in float32.
 """
 
@@ -11,13 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from reanimate.generators.mapping import Activation, FullyConnected, MappingConfig, MappingNetwork, activate
+from reanimate.generators.frozen import Frozen
+from reanimate.generators.mapping import SQRT2, Activation, FullyConnected, MappingConfig, MappingNetwork, activate
 from reanimate.generators.protocol import NoiseMode
 from reanimate.generators.resampling import convolve, upsample
 
@@ -88,6 +90,15 @@ def usual_filter() -> torch.Tensor:
     return torch.outer(taps, taps) / taps.sum() ** 2
 
 
+class LayerConstants(NamedTuple):
+    """What a layer computes of its weights alone; `energy` [C, C'] is their squares, summed over positions."""
+
+    weight: torch.Tensor
+    energy: torch.Tensor
+    bias: torch.Tensor
+    noise: torch.Tensor | None
+
+
 class SynthesisLayer(nn.Module):
     """A modulated convolution, noise, bias and activation; `up` doubles the resolution first."""
 
@@ -98,6 +109,9 @@ class SynthesisLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.up = config, up
+        # leaky ReLU keeps factors, so its gain can go into what is multiplied and added before it anyway
+        self.gain = SQRT2 if config.activation == "lrelu" else 1.0
+        self._frozen: Frozen[LayerConstants] = Frozen()
         size = config.kernel_size
         self.affine = FullyConnected(config.w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, size, size))
@@ -108,19 +122,32 @@ class SynthesisLayer(nn.Module):
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: NoiseMode, fir: torch.Tensor) -> torch.Tensor:
         """[N, C', H', W'] for activations [N, C, H, W] and codes [N, D]."""
+        noises = [self.noise_strength, self.noise_const] if self.config.use_noise else []
+        own = self._frozen.of([self.weight, self.bias, *noises], self._constants)
         styles = self.affine(w)
-        demodulation = (styles.square() @ self.weight.square().sum((2, 3)).T + DEMODULATION_EPSILON).rsqrt()
-        x = self._convolved(x * styles[:, :, None, None], fir) * demodulation[:, :, None, None]
-        if self.config.use_noise and noise_mode != "none":
-            noise = self.noise_const if noise_mode == "const" else torch.randn_like(x[:, :1])
-            x = x + noise * self.noise_strength
-        return _clamped(activate(x + self.bias[:, None, None], self.config.activation), self.config.conv_clamp)
+        demodulation = (styles.square() @ own.energy + DEMODULATION_EPSILON / self.gain**2).rsqrt()
+        x = self._convolved(x * styles[:, :, None, None], own.weight, fir)
+        x = (x * demodulation[:, :, None, None]).add_(own.bias)  # gradients need neither sum, so it may be overwritten
+        if own.noise is not None and noise_mode != "none":
+            const = noise_mode == "const"
+            x = x.add_(own.noise if const else torch.randn_like(x[:, :1]) * (self.noise_strength * self.gain))
+        lrelu = self.config.activation == "lrelu"
+        x = functional.leaky_relu_(x, 0.2) if lrelu else activate(x, self.config.activation)
+        return _clamped(x, self.config.conv_clamp)
 
-    def _convolved(self, x: torch.Tensor, fir: torch.Tensor) -> torch.Tensor:
+    def _constants(self) -> LayerConstants:
+        weight = self.weight.transpose(0, 1) if self.up else self.weight
+        if weight.device.type == "cpu" and not weight.requires_grad:
+            weight = weight.contiguous(memory_format=torch.channels_last)  # activations take this order from it
+        energy = self.weight.square().sum((2, 3)).T / self.gain**2  # so that its root divides by the gain
+        noise = self.noise_const * (self.noise_strength * self.gain) if self.config.use_noise else None
+        return LayerConstants(weight, energy, self.bias[:, None, None] * self.gain, noise)
+
+    def _convolved(self, x: torch.Tensor, weight: torch.Tensor, fir: torch.Tensor) -> torch.Tensor:
         middle = self.config.kernel_size // 2
         if not self.up:
-            return functional.conv2d(x, self.weight, padding=middle)
-        x = functional.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
+            return functional.conv2d(x, weight, padding=middle)
+        x = functional.conv_transpose2d(x, weight, stride=2)
         # as much of the filter's rim as leaves twice the resolution
         before, after = (len(fir) + 1) // 2 - middle, (len(fir) - 2) // 2 - middle + 1
         return convolve(x, fir * 4, before, after)

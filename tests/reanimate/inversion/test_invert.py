@@ -185,7 +185,7 @@ def test_patience_judges_each_picture_of_a_batch_alone(generator: StyleGAN2) -> 
     together, alone = solver.first(target), [solver.first(one[None]) for one in target]
     assert len({solution.passes for solution in alone}) > 1
     assert together.passes == max(solution.passes for solution in alone)
-    assert torch.allclose(together.loss, torch.cat([s.loss for s in alone]), rtol=1e-3)
+    assert torch.allclose(together.loss, torch.cat([s.loss for s in alone]), rtol=2e-2)
 
 
 def test_no_patience_means_every_step_is_taken(generator: StyleGAN2) -> None:
