@@ -25,8 +25,12 @@ OPTIONS = [word for text in STEPS for word in ("--set", text)]
 HEADER, RECORD = 12, 4 * (6 * 8 + 1) + 4  # bytes of frames.log: 6 layers of 8 numbers and the loss, and a checksum
 
 
+# what was started in the background of a script inherits that it ignores ctrl-c, and so would its children
+MAIN = "import signal, cli; signal.signal(signal.SIGINT, signal.default_int_handler); cli.main()"
+
+
 def start(cache: Path, arguments: Sequence[object]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "reanimate", *map(str, arguments)]
+    command = [sys.executable, "-c", MAIN, *map(str, arguments)]
     environment = {**os.environ, "REANIMATE_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, cwd=cache.parent, env=environment, stderr=subprocess.PIPE, text=True)
 
