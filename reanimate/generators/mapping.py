@@ -1,4 +1,4 @@
-"""z to ws as StyleGAN2 and StyleGAN3 do it, and the linear layer and the activations that they are made of."""
+"""z to w as StyleGAN2 and StyleGAN3 do it, and the linear layer and the activations that they are made of."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import nn
 from torch.nn import functional
+
+from reanimate.generators.base import check_label, normalized, one_hot
 
 SQRT2 = math.sqrt(2)
 Activation = Literal["lrelu", "linear", "relu", "tanh", "sigmoid", "elu", "selu", "softplus", "swish"]
@@ -54,8 +56,7 @@ class MappingConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no network has."""
-        if not 0 <= self.label < max(self.c_dim, 1):
-            raise ValueError(f"there is no class {self.label} among {self.c_dim}")
+        check_label(self.label, self.c_dim)
 
     @property
     def mapping_widths(self) -> list[int]:
@@ -86,13 +87,13 @@ class FullyConnected(nn.Module):
 
 
 class MappingNetwork(nn.Module):
-    """z to ws."""
+    """z to w."""
 
     w_avg: torch.Tensor
 
-    def __init__(self, config: MappingConfig, num_ws: int) -> None:
+    def __init__(self, config: MappingConfig) -> None:
         super().__init__()
-        self.config, self.num_ws = config, num_ws
+        self.config = config
         if config.c_dim:
             self.embed = FullyConnected(config.c_dim, config.embed_features or config.w_dim)
         widths = config.mapping_widths
@@ -101,29 +102,12 @@ class MappingNetwork(nn.Module):
             self.add_module(f"fc{i}", layer)
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
 
-    def forward(
-        self,
-        z: torch.Tensor,
-        c: torch.Tensor | None = None,
-        truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
-    ) -> torch.Tensor:
-        """[N, L, D] for z [N, z_dim] and classes c [N, c_dim]; see protocol.Generator.mapping."""
-        x = _normalised(z)
+    def forward(self, z: torch.Tensor, c: torch.Tensor | None = None) -> torch.Tensor:
+        """[N, D] for z [N, z_dim] and classes c [N, c_dim]; the configuration's class if there are none."""
+        x = normalized(z)
         if self.config.c_dim:
-            if c is None:
-                c = z.new_zeros(len(z), self.config.c_dim)
-                c[:, self.config.label] = 1
-            x = torch.cat([x, _normalised(self.embed(c))], 1)
+            c = one_hot(self.config.label, self.config.c_dim, z) if c is None else c
+            x = torch.cat([x, normalized(self.embed(c))], 1)
         for i in range(self.config.mapping_layers):
             x = activate(self.get_submodule(f"fc{i}")(x), self.config.mapping_activation)
-        ws = x.unsqueeze(1).repeat(1, self.num_ws, 1)
-        if truncation_psi != 1:
-            cutoff = self.num_ws if truncation_cutoff is None else truncation_cutoff
-            ws = torch.cat([self.w_avg.lerp(ws[:, :cutoff], truncation_psi), ws[:, cutoff:]], 1)
-        return ws
-
-
-def _normalised(x: torch.Tensor) -> torch.Tensor:
-    """Each row brought to unit second moment."""
-    return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+        return x

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from reanimate.generators.base import LatentGenerator
 from reanimate.generators.protocol import NoiseMode
 
 Variant = Literal["resnet", "resnet2", "resnet3", "resnet4"]
@@ -92,17 +93,12 @@ class ResidualBlock(nn.Module):
         return torch.add(shortcut, y, alpha=RESIDUAL)
 
 
-class Mescheder(nn.Module):
+class Mescheder(LatentGenerator):
     """A generator of GAN_stability; see protocol.Generator."""
 
-    has_w = False
-    w_avg: torch.Tensor
-
     def __init__(self, config: MeschederConfig) -> None:
-        super().__init__()
+        super().__init__(config, config.c_dim)
         self.config = config
-        self.num_ws, self.w_dim, self.z_dim, self.c_dim = 1, config.z_dim, config.z_dim, config.c_dim
-        self.resolution = config.resolution
         self.embedding = nn.Embedding(max(config.c_dim, 1), config.embed_size)
         self.fc = nn.Linear(config.z_dim + config.embed_size, config.channels[0] * config.start**2)
         self.stages = nn.ModuleList()
@@ -111,18 +107,6 @@ class Mescheder(nn.Module):
             self.stages.append(nn.Sequential(*(ResidualBlock(a, b) for a, b in pairwise(widths))))
         kernel = _KERNEL[config.variant]
         self.conv_img = nn.Conv2d(config.channels[-1], 3, kernel, padding=kernel // 2)
-        self.register_buffer("w_avg", torch.zeros(config.z_dim), persistent=False)
-
-    def mapping(
-        self,
-        z: torch.Tensor,
-        c: torch.Tensor | None = None,
-        truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
-    ) -> torch.Tensor:
-        """[N, 1, z_dim] for z [N, z_dim]: there is no W. With classes c, [N, 1, z_dim + c_dim]: z brings them along."""
-        del truncation_psi, truncation_cutoff
-        return (z if c is None else torch.cat([z, c], 1)).unsqueeze(1)
 
     def synthesis(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
         """[N, 3, R, R] for z as codes [N, 1, z_dim]; there is no noise."""

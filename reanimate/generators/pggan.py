@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from reanimate.generators.base import LatentGenerator, check_label, normalized, one_hot
 from reanimate.generators.protocol import NoiseMode
 
 SQRT2 = math.sqrt(2)
@@ -79,16 +80,6 @@ def check_growth(resolution: int, channels: Sequence[int], lod: float) -> None:
         raise ValueError(f"lod {lod} is not from 0 to {len(channels) - 1}")
 
 
-def check_label(label: int, c_dim: int) -> None:
-    """Refuse a class that there is not.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if not 0 <= label < max(c_dim, 1):
-        raise ValueError(f"there is no class {label} among {c_dim}")
-
-
 def block_resolutions(resolution: int) -> list[int]:
     """4, 8, … `resolution`."""
     return [2**i for i in range(2, resolution.bit_length())]
@@ -99,18 +90,6 @@ def drawn(resolution: int, lod: float) -> list[tuple[int, int]]:
     resolutions = block_resolutions(resolution)
     lods = range(len(resolutions) - 1, math.floor(lod) - 1, -1)
     return list(zip(lods, resolutions, strict=False))
-
-
-def one_hot(label: int, c_dim: int, like: torch.Tensor) -> torch.Tensor:
-    """[N, c_dim] of one class, for as many pictures as `like` [N, …] has."""
-    c = like.new_zeros(len(like), c_dim)
-    c[:, label] = 1
-    return c
-
-
-def normalized(x: torch.Tensor, epsilon: float = 1e-8) -> torch.Tensor:
-    """Pixel norm: each position's vector over axis 1 brought to unit second moment."""
-    return x * (x.square().mean(1, keepdim=True) + epsilon).rsqrt()
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:
@@ -192,32 +171,15 @@ class Block(nn.Module):
         return activations
 
 
-class PGGAN(nn.Module):
+class PGGAN(LatentGenerator):
     """A progressively grown generator; see protocol.Generator."""
 
-    has_w = False
-    w_avg: torch.Tensor
-
     def __init__(self, config: PGGANConfig) -> None:
-        super().__init__()
+        super().__init__(config, config.c_dim)
         self.config = config
-        self.num_ws, self.w_dim, self.z_dim, self.c_dim = config.num_ws, config.w_dim, config.z_dim, config.c_dim
-        self.resolution = config.resolution
         for i, (at, channels) in enumerate(zip(block_resolutions(config.resolution), config.channels, strict=True)):
             self.add_module(f"b{at}", Block(config, i))
             self.add_module(f"torgb_lod{len(config.channels) - 1 - i}", nn.Conv2d(channels, 3, 1))
-        self.register_buffer("w_avg", torch.zeros(config.z_dim), persistent=False)
-
-    def mapping(
-        self,
-        z: torch.Tensor,
-        c: torch.Tensor | None = None,
-        truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
-    ) -> torch.Tensor:
-        """[N, 1, z_dim] for z [N, z_dim]: there is no W. With classes c, [N, 1, z_dim + c_dim]: z brings them along."""
-        del truncation_psi, truncation_cutoff
-        return (z if c is None else torch.cat([z, c], 1)).unsqueeze(1)
 
     def synthesis(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
         """[N, 3, R, R] for z as codes [N, 1, z_dim]; there is no noise."""

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from reanimate.generators.base import StyleGenerator, check_label, normalized, one_hot
 from reanimate.generators.pggan import (
     Activation,
     LayerKind,
@@ -21,12 +22,9 @@ from reanimate.generators.pggan import (
     block_resolutions,
     channels_last,
     check_growth,
-    check_label,
     drawn,
     grown,
     layer_weight,
-    normalized,
-    one_hot,
     transformed,
 )
 from reanimate.generators.protocol import NoiseMode
@@ -235,39 +233,12 @@ class SynthesisNetwork(nn.Module):
         return grown(pictures, self.config.lod)
 
 
-class StyleGAN1(nn.Module):
-    """A StyleGAN generator; see protocol.Generator."""
+class StyleGAN1(StyleGenerator):
+    """A StyleGAN generator; see protocol.Generator. The official code truncates 8 layers by 0.7 unless told not to."""
 
-    has_w = True
+    mapping_network: MappingNetwork
+    synthesis_network: SynthesisNetwork
 
     def __init__(self, config: StyleGAN1Config) -> None:
-        super().__init__()
+        super().__init__(config, config.z_dim, config.c_dim, MappingNetwork(config), SynthesisNetwork(config))
         self.config = config
-        self.num_ws, self.w_dim, self.z_dim, self.c_dim = config.num_ws, config.w_dim, config.z_dim, config.c_dim
-        self.resolution = config.resolution
-        self.mapping_network = MappingNetwork(config)
-        self.synthesis_network = SynthesisNetwork(config)
-
-    @property
-    def w_avg(self) -> torch.Tensor:
-        """[D]."""
-        return self.mapping_network.w_avg
-
-    def mapping(
-        self,
-        z: torch.Tensor,
-        c: torch.Tensor | None = None,
-        truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
-    ) -> torch.Tensor:
-        """[N, L, D] for z [N, z_dim] and classes c [N, c_dim]; the official code truncates 8 layers by 0.7."""
-        ws: torch.Tensor = self.mapping_network(z, c).unsqueeze(1).repeat(1, self.num_ws, 1)
-        if truncation_psi != 1:
-            truncated, rest = ws.tensor_split([ws.shape[1] if truncation_cutoff is None else truncation_cutoff], 1)
-            ws = torch.cat([self.w_avg.lerp(truncated, truncation_psi), rest], 1)
-        return ws
-
-    def synthesis(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
-        """[N, 3, R, R] for ws [N, L, D]."""
-        picture: torch.Tensor = self.synthesis_network(ws, noise_mode)
-        return picture

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from reanimate.generators.base import StyleGenerator
 from reanimate.generators.frozen import Frozen
 from reanimate.generators.mapping import SQRT2, Activation, FullyConnected, MappingConfig, MappingNetwork, activate
 from reanimate.generators.protocol import NoiseMode
@@ -255,39 +256,15 @@ class SynthesisNetwork(nn.Module):
         return picture
 
 
-class StyleGAN2(nn.Module):
+class StyleGAN2(StyleGenerator):
     """A StyleGAN2 generator; see protocol.Generator."""
 
-    has_w = True
+    mapping_network: MappingNetwork
+    synthesis_network: SynthesisNetwork
 
     def __init__(self, config: StyleGAN2Config) -> None:
-        super().__init__()
+        super().__init__(config, config.z_dim, config.c_dim, MappingNetwork(config), SynthesisNetwork(config))
         self.config = config
-        self.num_ws, self.w_dim, self.z_dim, self.c_dim = config.num_ws, config.w_dim, config.z_dim, config.c_dim
-        self.resolution = config.resolution
-        self.mapping_network = MappingNetwork(config, config.num_ws)
-        self.synthesis_network = SynthesisNetwork(config)
-
-    @property
-    def w_avg(self) -> torch.Tensor:
-        """[D]."""
-        return self.mapping_network.w_avg
-
-    def mapping(
-        self,
-        z: torch.Tensor,
-        c: torch.Tensor | None = None,
-        truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
-    ) -> torch.Tensor:
-        """[N, L, D] for z [N, z_dim] and classes c [N, c_dim]."""
-        ws: torch.Tensor = self.mapping_network(z, c, truncation_psi, truncation_cutoff)
-        return ws
-
-    def synthesis(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
-        """[N, 3, R, R] for ws [N, L, D]."""
-        picture: torch.Tensor = self.synthesis_network(ws, noise_mode)
-        return picture
 
 
 def _doubled(x: torch.Tensor, fir: torch.Tensor) -> torch.Tensor:

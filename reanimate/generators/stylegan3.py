@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from reanimate.generators.base import StyleGenerator
 from reanimate.generators.mapping import SQRT2, FullyConnected, MappingConfig, MappingNetwork
 from reanimate.generators.protocol import NoiseMode
 from reanimate.generators.resampling import convolve, upsample
@@ -228,8 +229,9 @@ class SynthesisNetwork(nn.Module):
         for i, name in enumerate(self.layer_names):
             self.add_module(name, SynthesisLayer(config, i))
 
-    def forward(self, ws: torch.Tensor) -> torch.Tensor:
+    def forward(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
         """[N, 3, R, R] for ws [N, L, D]."""
+        del noise_mode
         codes = ws.unbind(1)
         x: torch.Tensor = self.input(codes[0])
         for name, w in zip(self.layer_names, codes[1:], strict=True):
@@ -237,39 +239,15 @@ class SynthesisNetwork(nn.Module):
         return x * self.output_scale
 
 
-class StyleGAN3(nn.Module):
+class StyleGAN3(StyleGenerator):
     """A StyleGAN3 generator; see protocol.Generator. It has no noise, so `noise_mode` changes nothing."""
 
-    has_w = True
+    mapping_network: MappingNetwork
+    synthesis_network: SynthesisNetwork
 
     def __init__(self, config: StyleGAN3Config) -> None:
-        super().__init__()
+        super().__init__(config, config.z_dim, config.c_dim, MappingNetwork(config), SynthesisNetwork(config))
         self.config = config
-        self.num_ws, self.w_dim, self.z_dim, self.c_dim = config.num_ws, config.w_dim, config.z_dim, config.c_dim
-        self.resolution = config.resolution
-        self.mapping_network = MappingNetwork(config, config.num_ws)
-        self.synthesis_network = SynthesisNetwork(config)
-
-    @property
-    def w_avg(self) -> torch.Tensor:
-        """[D]."""
-        return self.mapping_network.w_avg
-
-    def mapping(
-        self,
-        z: torch.Tensor,
-        c: torch.Tensor | None = None,
-        truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
-    ) -> torch.Tensor:
-        """[N, L, D] for z [N, z_dim] and classes c [N, c_dim]."""
-        ws: torch.Tensor = self.mapping_network(z, c, truncation_psi, truncation_cutoff)
-        return ws
-
-    def synthesis(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
-        """[N, 3, R, R] for ws [N, L, D]."""
-        picture: torch.Tensor = self.synthesis_network(ws)
-        return picture
 
 
 def _of_both_axes(taps: torch.Tensor) -> torch.Tensor:

@@ -221,12 +221,12 @@ class Adversarial:
         """Codes [count, L, D] of the generator's own, some changing at a random layer, and the variance of W."""
         network, layers = self.networks.generator.mapping_network, self.networks.generator.num_ws
         z = torch.randn(2 * count, self.config.w_dim, generator=draw, device=self.device)
-        first, second = network(z).chunk(2)  # [count, L, D] each, one code for all layers
+        first, second = network(z).unsqueeze(1).chunk(2)  # [count, 1, D] each, one code for all layers
         where = torch.randint(1, layers, (count, 1), generator=draw, device=self.device)
         whole = torch.rand(count, 1, generator=draw, device=self.device) >= self.config.mixing
         keeps = (torch.arange(layers, device=self.device) < where) | whole
         with torch.no_grad():
-            more = network(torch.randn(W_DRAWS, self.config.w_dim, generator=draw, device=self.device))[:, 0]
+            more = network(torch.randn(W_DRAWS, self.config.w_dim, generator=draw, device=self.device))
             network.w_avg.lerp_(more.mean(0), 1 - W_AVERAGE_KEEP)
             _, covariance = self.own_codes.take(more)
         return torch.where(keeps[:, :, None], first, second), covariance.diagonal().mean() + 1e-8
@@ -280,7 +280,7 @@ class Adversarial:
         """Take the average of W anew for the averaged weights; returns the codes [N, D] of the faces at `chosen`."""
         network = self.networks.generator_average.mapping_network
         z = torch.randn(W_AVERAGE_DRAWS, self.config.w_dim, generator=torch.Generator().manual_seed(self.config.seed))
-        network.w_avg.copy_(network(z.to(self.device))[:, 0].mean(0))
+        network.w_avg.copy_(network(z.to(self.device)).mean(0))
         return self.networks.codes(chosen)
 
 
