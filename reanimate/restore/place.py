@@ -1,0 +1,102 @@
+"""Restored faces in the pictures they belong to: taken out upright, restored, and put back without an edge."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from reanimate.errors import MediaError
+from reanimate.faces.align import crop, paste
+from reanimate.images import resize, to_pictures, to_tensor
+from reanimate.restore.degradations import Downsampling, fill
+from reanimate.restore.priors import OnPass, Prior
+from reanimate.types import Bool, Float32, UInt8
+
+
+def join(drawn: torch.Tensor, pictures: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
+    """Pictures [N, 3, H, W] with what is drawn in their holes [N, 1, H, W]; elsewhere they stay as they are.
+
+    What separates the two around a hole (a shade, a tone) is taken smoothly into it, so that there is no edge.
+    """
+    return torch.where(hole, drawn + fill(pictures - drawn, hole), pictures)
+
+
+def without_hole(picture: UInt8, hole: Bool) -> UInt8:
+    """A picture [H, W, 3] with the hole [H, W] filled smoothly from around it."""
+    filled = fill(to_tensor(picture[None]), torch.from_numpy(hole)[None, None])
+    return np.where(hole[:, :, None], to_pictures(filled)[0], picture)
+
+
+def inpaint_in(
+    picture: UInt8, hole: Bool, quad: Float32, prior: Prior, resolution: int, device: str = "cpu",
+    on_pass: OnPass | None = None, where: Path | str = "picture",
+) -> UInt8:  # fmt: skip
+    """A picture [H, W, 3] whose hole [H, W] is drawn by a prior that works on the quad [4, 2] px at `resolution`.
+
+    Outside the hole every px is as it was. Where the hole reaches beyond the quad it is filled from around it.
+
+    Raises:
+        MediaError: the hole lies beside the quad or covers all of it; `where` names the picture.
+    """
+    seen = without_hole(picture, hole)
+    holes = crop(np.repeat(np.uint8(255) * hole[:, :, None], 3, 2), quad, resolution)[:, :, 0] > 0
+    if not holes.any():
+        raise MediaError(where, "the mask lies beside the face; mark something in it, or give a crop with --no-align")
+    if holes.all():
+        raise MediaError(where, "the mask covers the whole face; something must be left to go by")
+    target = to_tensor(crop(seen, quad, resolution)[None]).to(device)
+    drawn = to_pictures(prior.inpaint(target, torch.from_numpy(holes)[None, None].to(device), on_pass))[0]
+    placed = to_tensor(paste(drawn, quad, seen)[None])
+    joined = to_pictures(join(placed, to_tensor(picture[None]), torch.from_numpy(hole)[None, None]))[0]
+    return np.where(hole[:, :, None], joined, picture)
+
+
+def side_of(quad: Float32) -> float:
+    """Px."""
+    return float(np.linalg.norm(quad[3].astype(np.float64) - quad[0]))
+
+
+def known_side(quad: Float32, resolution: int, where: Path | str) -> int:
+    """Px of the face that are taken as known: of those that divide R, the nearest to the quad's own side.
+
+    Raises:
+        MediaError: the face has as many px as the generator draws, or hardly any.
+    """
+    side = side_of(quad)
+    if side > resolution / math.sqrt(2):
+        raise MediaError(
+            where, f"the face is {side:.0f} px wide already and the model draws {resolution}; use a larger model"
+        )
+    if side < 2:
+        raise MediaError(where, f"the face is {side:.1f} px wide; nothing can be made of that")
+    return int(2 ** round(math.log2(side)))
+
+
+def draw_enlarged(
+    picture: UInt8, quad: Float32, prior: Prior, resolution: int, how: Downsampling = "area", device: str = "cpu",
+    on_pass: OnPass | None = None, where: Path | str = "picture",
+) -> UInt8:  # fmt: skip
+    """What a prior draws [R, R, 3] of the quad [4, 2] px of a small picture [H, W, 3].
+
+    Raises:
+        MediaError: the face has as many px as the prior draws, or hardly any; `where` names the picture.
+    """
+    side = known_side(quad, resolution, where)
+    small = to_tensor(crop(picture, quad, side)[None]).to(device)
+    return to_pictures(prior.upscale(small, resolution // side, how, on_pass))[0]
+
+
+def put_enlarged(drawn: UInt8, picture: UInt8, factor: int, quad: Float32) -> UInt8:
+    """A picture [H, W, 3] at `factor` times its size, enlarged bicubically, and in the quad [4, 2] px of the small
+    picture, with a soft edge, what was drawn [R, R, 3].
+    """
+    large = resize(picture, picture.shape[1] * factor, picture.shape[0] * factor)
+    return paste(drawn, (quad * factor).astype(np.float32), large)
+
+
+def whole_quad(side: int) -> Float32:
+    """The quad [4, 2] px of a square picture that is a crop already."""
+    return np.array([[0, 0], [0, side], [side, side], [side, 0]], np.float32)

@@ -1,0 +1,89 @@
+"""What can stand in for the knowledge that a picture lacks: one protocol, and the priors that need no training of
+their own. Deep Image Prior stands in `dip`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from reanimate.generators.protocol import Generator
+from reanimate.inversion.encoder import Encoder
+from reanimate.inversion.invert import Inverter, InvertParams
+from reanimate.inversion.losses import Loss
+from reanimate.restore.degradations import Downsampling, bicubic, enlarge, fill
+from reanimate.restore.losses import DownsampledLoss, MaskedLoss
+
+OnPass = Callable[[], None]
+
+
+class Prior(Protocol):
+    """Draws whole pictures from what is known of them. Pictures are [N, 3, R, R] in [-1, 1], holes [N, 1, R, R]."""
+
+    def reconstruct(self, pictures: torch.Tensor, on_pass: OnPass | None = None) -> torch.Tensor:
+        """The nearest pictures [N, 3, R, R] that the prior knows."""
+
+    def inpaint(self, pictures: torch.Tensor, hole: torch.Tensor, on_pass: OnPass | None = None) -> torch.Tensor:
+        """Whole pictures [N, 3, R, R] that agree with what surrounds the holes."""
+
+    def upscale(
+        self, small: torch.Tensor, factor: int, how: Downsampling, on_pass: OnPass | None = None
+    ) -> torch.Tensor:
+        """Pictures [N, 3, R, R] that `how` would make small [N, 3, R/factor, R/factor]."""
+
+
+class Plain:
+    """No knowledge at all: holes are filled smoothly from around them, enlargements are bicubic."""
+
+    def reconstruct(self, pictures: torch.Tensor, on_pass: OnPass | None = None) -> torch.Tensor:
+        """See Prior: nothing is lacking."""
+        del on_pass
+        return pictures
+
+    def inpaint(self, pictures: torch.Tensor, hole: torch.Tensor, on_pass: OnPass | None = None) -> torch.Tensor:
+        """See Prior."""
+        del on_pass
+        return fill(pictures, hole)
+
+    def upscale(
+        self, small: torch.Tensor, factor: int, how: Downsampling, on_pass: OnPass | None = None
+    ) -> torch.Tensor:
+        """See Prior."""
+        del on_pass
+        return bicubic(small, factor, how)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GeneratorPrior:
+    """What a generator draws of the code that explains what is known.
+
+    Source: Gabbay & Hoshen 2019, section 4. Differs in the start where the encoder gives it: it is shown the picture
+    with its hole filled from around it, or the enlargement.
+    """
+
+    generator: Generator
+    encoder: Encoder | None
+    loss: Loss
+    params: InvertParams
+
+    def reconstruct(self, pictures: torch.Tensor, on_pass: OnPass | None = None) -> torch.Tensor:
+        """See Prior."""
+        return self._draw(pictures, self.loss, on_pass)
+
+    def inpaint(self, pictures: torch.Tensor, hole: torch.Tensor, on_pass: OnPass | None = None) -> torch.Tensor:
+        """See Prior."""
+        return self._draw(fill(pictures, hole), MaskedLoss(self.loss, hole), on_pass)
+
+    def upscale(
+        self, small: torch.Tensor, factor: int, how: Downsampling, on_pass: OnPass | None = None
+    ) -> torch.Tensor:
+        """See Prior."""
+        return self._draw(enlarge(small, factor, how), DownsampledLoss(self.loss, factor, how), on_pass)
+
+    def _draw(self, target: torch.Tensor, loss: Loss, on_pass: OnPass | None) -> torch.Tensor:
+        solution = Inverter(self.generator, self.encoder, loss, self.params).first(target, on_pass)
+        with torch.no_grad():
+            return self.generator.synthesis(solution.ws).clamp(-1, 1)
