@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.commands.bench_dip import dip
+from pipeline.commands.bench_score import bench_score
 from pipeline.commands.bench_tables import tables
 from pipeline.commands.machine import machine
 from pipeline.commands.options import PATH, cache_dir, inversion_options, json_option, make_folder, prepare
@@ -274,5 +275,5 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
         click.echo(f"| {name} | {' | '.join(str(row.get(column, '')) for column in columns)} |")
 
 
-for command in (tables, dip):
+for command in (tables, dip, bench_score):
     bench.add_command(command)

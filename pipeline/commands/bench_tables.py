@@ -22,11 +22,13 @@ from pipeline.commands.options import (
     open_inverter,
     prepare_codes,
 )
+from pipeline.commands.restoring import Task, restoring
 from pipeline.commands.terminal import TerminalReporter
 from reanimate.errors import ConfigError, MediaError, ReanimateError, WeightsUnavailable
 
 if TYPE_CHECKING:
     from pipeline.commands.tables import Metric, Row, Task
+    from reanimate.inversion.invert import Preset
 
 SQUARE, SIDE = 64, 256  # px of the paper's holes and pictures
 PRIORS = ("pggan", "mescheder")  # what the paper compares with
@@ -89,9 +91,9 @@ def tables(
         raise ConfigError("factor", f"{factor} does not divide the model's {resolution} px")
     damage = Damage(scaled(SQUARE, resolution, SIDE), factor, downsampling)
     metric, unit = _metric(features, setup.device)
-    rows = _rows(setup, _open_priors(priors, setup, flags), dip_steps)
+    rows = _rows(setup, _open_priors(priors, setup, flags), flags["preset"], dip_steps)
     make_folder(output)
-    paths, reporter = _choose(folder, held_out=held_out), TerminalReporter()
+    paths, reporter = choose(folder, held_out=held_out), TerminalReporter()
     exhibits = open_exhibits(folder, paths, images_limit, resolution, damage, align=not no_align, reporter=reporter)
     can = [row for row in rows if row.prior is not None]
     drawn = draw_all(can, exhibits, damage, output, setup.device, reporter)
@@ -108,7 +110,12 @@ def tables(
         _print(about, found)
 
 
-def _choose(folder: Path, *, held_out: bool) -> list[Path]:
+def choose(folder: Path, *, held_out: bool) -> list[Path]:
+    """The pictures below a folder in name order; with `held_out`, only of people that `train` never trains on.
+
+    Raises:
+        MediaError: there are none.
+    """
     from reanimate.images import is_picture
     from reanimate.training.data import identity, is_held_out
 
@@ -148,13 +155,13 @@ def _open_priors(given: tuple[str, ...], setup: Setup, flags: Mapping[str, Any])
     return found
 
 
-def _rows(setup: Setup, others: Mapping[str, Setup], dip_steps: int | None) -> list[Row]:
+def _rows(setup: Setup, others: Mapping[str, Setup], preset: Preset, dip_steps: int | None) -> list[Row]:
     """All lines of all tables; what cannot be had says why."""
     from pipeline.commands.tables import Row
     from reanimate.restore.dip import DeepImagePrior, DipParams
     from reanimate.restore.priors import Plain
 
-    lines, steps = Lines(setup), setup.chosen["invert"].first_steps
+    lines, steps = Lines(setup, preset), setup.chosen["invert"].first_steps
     tasks: tuple[tuple[int, Task], ...] = ((1, "reconstruct"), (3, "inpaint"), (4, "upscale"))
     dip = DipParams(steps=steps if dip_steps is None else dip_steps, seed=setup.chosen["invert"].seed)
     rows: list[Row] = []
@@ -166,7 +173,8 @@ def _rows(setup: Setup, others: Mapping[str, Setup], dip_steps: int | None) -> l
             for name in PRIORS if name not in others
         ]  # fmt: skip
         if table == 1:
-            rows += [lines.row(2, space, task, setup, space) for space in PUBLISHED if setup.model.has_w]
+            rows += [lines.row(2, space, task, setup, space) for space in ("w+", "w") if setup.model.has_w]
+            rows.append(Row(2, "noise", task, None, {}, "not yet an own space", PUBLISHED["noise"]))
             continue
         told = {"dip": asdict(dip)}
         rows.append(Row(table, f"Deep Image Prior, {dip.steps} passes", task, DeepImagePrior(dip), told))
@@ -178,8 +186,8 @@ def _rows(setup: Setup, others: Mapping[str, Setup], dip_steps: int | None) -> l
 class Lines:
     """Makes lines of the model and of others, all with the model's loss."""
 
-    def __init__(self, setup: Setup) -> None:
-        self.inverter, self.setup = open_inverter(setup), setup
+    def __init__(self, setup: Setup, preset: Preset) -> None:
+        self.inverter, self.setup, self.preset = open_inverter(setup), setup, preset
 
     def row(self, table: int, name: str, task: Task, setup: Setup, space: Any = None) -> Row:
         """A line of a generator; `space` is another one than its usual."""
@@ -190,6 +198,8 @@ class Lines:
         params = replace(setup.chosen["invert"], loss=self.inverter.params.loss)
         if space is not None:
             params = replace(params, space=space)
+        if task != "reconstruct":
+            params = restoring(params, self.preset)
         bundle = load_bundle(str(setup.model.folder), setup.device)
         prior = GeneratorPrior(bundle.generator, bundle.encoder, self.inverter.loss, params)
         told = {"params": asdict(params), "model": setup.model.card.digest, "loss": self.setup.model.card.digest}

@@ -47,7 +47,7 @@ def inpaint(
         raise MediaError(where, "the mask marks nothing; white is what is drawn anew")
     if hole.all():
         raise MediaError(where, "the mask marks everything; something must be left to go by")
-    tool = open_tool(prior, **flags)
+    tool = open_tool("inpaint", prior, **flags)
     quad = _find_quad(picture, hole, image, align=not no_align)
     with counted(image, tool.passes) as on_pass:
         made = inpaint_in(picture, hole, quad, tool.prior, tool.resolution, tool.device, on_pass, where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -11,10 +11,13 @@ import click
 from pipeline.commands.options import code_options, inversion_options, no_align_option, open_inverter, prepare_codes
 
 if TYPE_CHECKING:
+    from reanimate.inversion.invert import InvertParams, Preset
     from reanimate.restore.priors import Prior
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PriorName = Literal["generator", "dip", "plain"]
+Task = Literal["reconstruct", "inpaint", "upscale"]
+RESTORING_LR = 0.05  # in units of W's RMS; with more, what nothing is known of leaves the faces that are known
 
 _OPTIONS = (
     click.option(
@@ -51,7 +54,7 @@ class Tool:
     device: str
 
 
-def open_tool(name: PriorName, **flags: Any) -> Tool:
+def open_tool(task: Task, name: PriorName, **flags: Any) -> Tool:
     """The prior that the options of a command stand for.
 
     Raises:
@@ -60,16 +63,35 @@ def open_tool(name: PriorName, **flags: Any) -> Tool:
     from reanimate.restore.dip import DeepImagePrior, DipParams
     from reanimate.restore.priors import GeneratorPrior, Plain
 
-    steps = flags.get("steps")
-    setup = prepare_codes(**flags)
+    as_released, steps = flags.pop("as_released"), flags.get("steps")
+    setup = prepare_codes(**(released(task, flags) if as_released else flags))
     resolution = setup.model.config.resolution
     if name == "plain":
         return Tool(Plain(), resolution, 0, setup.device)
     if name == "dip":
         params = DipParams() if steps is None else DipParams(steps=steps)
-        return Tool(
-            DeepImagePrior(replace(params, seed=setup.chosen["invert"].seed)), resolution, params.steps, setup.device
-        )
+        prior = DeepImagePrior(replace(params, seed=setup.chosen["invert"].seed))
+        return Tool(prior, resolution, params.steps, setup.device)
     inverter = open_inverter(setup)
-    prior = GeneratorPrior(inverter.generator, inverter.encoder, inverter.loss, inverter.params)
-    return Tool(prior, resolution, inverter.params.first_steps, setup.device)
+    params = restoring(inverter.params, flags["preset"])
+    generator = GeneratorPrior(inverter.generator, inverter.encoder, inverter.loss, params)
+    return Tool(generator, resolution, params.first_steps, setup.device)
+
+
+def restoring(params: InvertParams, preset: Preset) -> InvertParams:
+    """Parameters for pictures of which only a part is known; a step size that was asked for stays."""
+    from reanimate.inversion.invert import PRESETS
+
+    changed = preset == "paper" or params.lr != PRESETS[preset].lr
+    return params if changed else replace(params, lr=RESTORING_LR)
+
+
+def released(task: Task, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that stand for the released code's settings, where they are not given.
+
+    Source: Gabbay & Hoshen 2019's released code.
+    """
+    settings: dict[str, Any] = {"loss": "vgg16"}
+    if task == "inpaint":
+        settings |= {"lr": 1e-2}
+    return {**flags, "preset": "paper", **{k: v for k, v in settings.items() if flags.get(k) is None}}

@@ -7,23 +7,22 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
+from pipeline.commands.restoring import Task
 from pipeline.stage import Reporter
 from reanimate.errors import FaceNotFound, MediaError
 from reanimate.faces.still import aligned_crop, square_crop
 from reanimate.images import encode_png, read_image, resize, sheet, to_pictures, to_tensor, write_image
 from reanimate.inversion.features import SqueezeNetFeatures, feature_distance
 from reanimate.metrics import LPIPS_SIDE, lpips_distance
-from reanimate.restore.degradations import Downsampling, downsample, random_square
-from reanimate.restore.place import join
+from reanimate.restore.degradations import BLACK, Downsampling, downsample, join, random_square
 from reanimate.restore.priors import Prior
 from reanimate.types import Float32, UInt8
 
-Task = Literal["reconstruct", "inpaint", "upscale"]
 SCHEMA = 1  # of a drawn picture; raised by hand when the same row would draw another one
 SHOWN = 12  # pictures on a sheet
 RESAMPLES = 10_000  # of the bootstrap
@@ -117,7 +116,7 @@ def draw(row: Row, exhibit: Exhibit, damage: Damage, device: str) -> UInt8:
     if row.task == "reconstruct":
         drawn = prior.reconstruct(picture)
     elif row.task == "inpaint":
-        drawn = prior.inpaint(picture.masked_fill(hole, -1), hole)
+        drawn = prior.inpaint(picture.masked_fill(hole, BLACK), hole)
     else:
         small = to_tensor(small_picture(exhibit, damage)[None]).to(device)
         drawn = prior.upscale(small, damage.factor, damage.downsampling)

@@ -52,7 +52,7 @@ def upscale(
         raise MediaError(
             image, f"{factor} times its size is more than the {MAX_PIXELS} px limit; pass a lower --factor"
         )
-    tool = open_tool(prior, **flags)
+    tool = open_tool("upscale", prior, **flags)
     if no_align:
         quad = whole_quad(check_square(picture, image, MIN_CROP))
     else:  # a small face is found where it has become large

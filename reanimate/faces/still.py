@@ -55,4 +55,4 @@ def check_square(picture: UInt8, where: Path | str, min_side: int = MIN_SIDE) ->
         raise MediaError(where, f"is {width}x{height} px; a crop must be square")
     if height < min_side:
         raise MediaError(where, f"is {width}x{height} px; a crop must have at least {min_side}x{min_side}")
-    return height
+    return int(height)

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 Downsampling = Literal["nearest", "area", "bicubic"]
+BLACK = -1.0
 CONSISTENCY_ROUNDS = 8  # of putting back what an enlargement lost; bicubic's error falls about threefold in each
 
 
@@ -71,6 +72,14 @@ def fill(values: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
     coarse = fill(sums / share.clamp_min(1e-6), share == 0)
     smooth = functional.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
     return torch.where(hole, smooth[..., :height, :width], values)
+
+
+def join(drawn: torch.Tensor, pictures: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
+    """Pictures [N, 3, H, W] with what is drawn in their holes [N, 1, H, W]; elsewhere they stay as they are.
+
+    What separates the two around a hole (a shade, a tone) is taken smoothly into it, so that there is no edge.
+    """
+    return torch.where(hole, drawn + fill(pictures - drawn, hole), pictures)
 
 
 def random_square(resolution: int, side: int, seed: int) -> torch.Tensor:

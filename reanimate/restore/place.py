@@ -11,17 +11,9 @@ import torch
 from reanimate.errors import MediaError
 from reanimate.faces.align import crop, paste
 from reanimate.images import resize, to_pictures, to_tensor
-from reanimate.restore.degradations import Downsampling, fill
+from reanimate.restore.degradations import Downsampling, fill, join
 from reanimate.restore.priors import OnPass, Prior
 from reanimate.types import Bool, Float32, UInt8
-
-
-def join(drawn: torch.Tensor, pictures: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
-    """Pictures [N, 3, H, W] with what is drawn in their holes [N, 1, H, W]; elsewhere they stay as they are.
-
-    What separates the two around a hole (a shade, a tone) is taken smoothly into it, so that there is no edge.
-    """
-    return torch.where(hole, drawn + fill(pictures - drawn, hole), pictures)
 
 
 def without_hole(picture: UInt8, hole: Bool) -> UInt8:

@@ -14,7 +14,8 @@ from reanimate.generators.protocol import Generator
 from reanimate.inversion.encoder import Encoder
 from reanimate.inversion.invert import Inverter, InvertParams
 from reanimate.inversion.losses import Loss
-from reanimate.restore.degradations import Downsampling, bicubic, enlarge, fill
+from reanimate.inversion.spaces import to_ws
+from reanimate.restore.degradations import BLACK, Downsampling, bicubic, enlarge, fill, join
 from reanimate.restore.losses import DownsampledLoss, MaskedLoss
 
 OnPass = Callable[[], None]
@@ -60,8 +61,9 @@ class Plain:
 class GeneratorPrior:
     """What a generator draws of the code that explains what is known.
 
-    Source: Gabbay & Hoshen 2019, section 4. Differs in the start where the encoder gives it: it is shown the picture
-    with its hole filled from around it, or the enlargement.
+    Source: Gabbay & Hoshen 2019, section 4. Differs in the start where the encoder gives it. It is shown the picture
+    with its hole filled by the mean of what the generator draws, or the enlargement: shown a smooth hole, it would find
+    the code of a face without a mouth, and what the hole holds is never looked at again.
     """
 
     generator: Generator
@@ -75,13 +77,20 @@ class GeneratorPrior:
 
     def inpaint(self, pictures: torch.Tensor, hole: torch.Tensor, on_pass: OnPass | None = None) -> torch.Tensor:
         """See Prior."""
-        return self._draw(fill(pictures, hole), MaskedLoss(self.loss, hole), on_pass)
+        return self._draw(self._guess(pictures, hole), MaskedLoss(self.loss, hole), on_pass)
 
     def upscale(
         self, small: torch.Tensor, factor: int, how: Downsampling, on_pass: OnPass | None = None
     ) -> torch.Tensor:
         """See Prior."""
         return self._draw(enlarge(small, factor, how), DownsampledLoss(self.loss, factor, how), on_pass)
+
+    @torch.no_grad()
+    def _guess(self, pictures: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
+        if self.encoder is None or self.params.init != "encoder":
+            return pictures.masked_fill(hole, BLACK)
+        mean = to_ws(self.generator, "w", self.generator.w_avg.expand(len(pictures), 1, -1))
+        return join(self.generator.synthesis(mean).clamp(-1, 1), pictures, hole)
 
     def _draw(self, target: torch.Tensor, loss: Loss, on_pass: OnPass | None) -> torch.Tensor:
         solution = Inverter(self.generator, self.encoder, loss, self.params).first(target, on_pass)

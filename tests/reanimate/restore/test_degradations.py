@@ -78,7 +78,7 @@ def test_fill_of_a_hole_between_two_shades_lies_between_them() -> None:
     hole = torch.zeros_like(x, dtype=torch.bool)
     hole[..., 8:24, 8:24] = True
     filled = fill(x, hole)
-    assert 0 <= filled.min() and filled.max() <= 1
+    assert filled.min() >= 0 and filled.max() <= 1
     assert filled[0, 0, 16, 9] < 0.35 < 0.65 < filled[0, 0, 16, 22]
 
 
@@ -97,7 +97,7 @@ def test_random_square_is_the_same_for_a_seed_and_lies_in_the_middle_half() -> N
         assert torch.equal(hole, random_square(64, 16, seed))
         rows, columns = (hole[0, 0].any(i).nonzero().ravel() for i in (1, 0))
         for places_of in (rows, columns):
-            assert len(places_of) == 16 and 16 <= places_of[0] and places_of[-1] < 48
+            assert len(places_of) == 16 and places_of[0] >= 16 and places_of[-1] < 48
         assert hole.sum() == 256
         places.add((int(rows[0]), int(columns[0])))
     assert len(places) > 30
