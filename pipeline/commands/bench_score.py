@@ -86,7 +86,8 @@ def _kinds(paths: list[Path], limit: int, resolution: int, reporter: TerminalRep
     from reanimate.faces.still import aligned_crop
     from reanimate.images import read_image, resize
 
-    faces, corners = [], []
+    faces: list[UInt8] = []
+    corners: list[UInt8] = []
     for path in paths:
         if len(faces) == limit:
             break

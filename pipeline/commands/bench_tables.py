@@ -27,7 +27,7 @@ from pipeline.commands.terminal import TerminalReporter
 from reanimate.errors import ConfigError, MediaError, ReanimateError, WeightsUnavailable
 
 if TYPE_CHECKING:
-    from pipeline.commands.tables import Metric, Row, Task
+    from pipeline.commands.tables import Metric, Row
     from reanimate.inversion.invert import Preset
 
 SQUARE, SIDE = 64, 256  # px of the paper's holes and pictures

@@ -63,15 +63,15 @@ def open_tool(task: Task, name: PriorName, **flags: Any) -> Tool:
     from reanimate.restore.dip import DeepImagePrior, DipParams
     from reanimate.restore.priors import GeneratorPrior, Plain
 
-    as_released, steps = flags.pop("as_released"), flags.get("steps")
-    setup = prepare_codes(**(released(task, flags) if as_released else flags))
+    if flags.pop("as_released"):
+        flags = released(task, flags)
+    setup, steps = prepare_codes(**flags), flags["steps"]
     resolution = setup.model.config.resolution
     if name == "plain":
         return Tool(Plain(), resolution, 0, setup.device)
     if name == "dip":
-        params = DipParams() if steps is None else DipParams(steps=steps)
-        prior = DeepImagePrior(replace(params, seed=setup.chosen["invert"].seed))
-        return Tool(prior, resolution, params.steps, setup.device)
+        dip = replace(DipParams() if steps is None else DipParams(steps=steps), seed=setup.chosen["invert"].seed)
+        return Tool(DeepImagePrior(dip), resolution, dip.steps, setup.device)
     inverter = open_inverter(setup)
     params = restoring(inverter.params, flags["preset"])
     generator = GeneratorPrior(inverter.generator, inverter.encoder, inverter.loss, params)

@@ -120,12 +120,15 @@ def draw(row: Row, exhibit: Exhibit, damage: Damage, device: str) -> UInt8:
     else:
         small = to_tensor(small_picture(exhibit, damage)[None]).to(device)
         drawn = prior.upscale(small, damage.factor, damage.downsampling)
-    return to_pictures(drawn)[0]
+    made: UInt8 = to_pictures(drawn)[0]
+    return made
 
 
 def small_picture(exhibit: Exhibit, damage: Damage) -> UInt8:
     """[r, r, 3], in whole numbers, as a file would hold it."""
-    return to_pictures(downsample(to_tensor(exhibit.truth[None]), damage.factor, damage.downsampling))[0]
+    small = downsample(to_tensor(exhibit.truth[None]), damage.factor, damage.downsampling)
+    made: UInt8 = to_pictures(small)[0]
+    return made
 
 
 def draw_all(
@@ -162,7 +165,8 @@ def put_back(row: Row, drawn: UInt8, exhibit: Exhibit) -> UInt8:
     if row.task != "inpaint":
         return drawn
     truth, whole = to_tensor(exhibit.truth[None]), to_tensor(drawn[None])
-    return to_pictures(join(whole, truth, exhibit.hole))[0]
+    made: UInt8 = to_pictures(join(whole, truth, exhibit.hole))[0]
+    return made
 
 
 def damaged(task: Task, exhibit: Exhibit, damage: Damage) -> UInt8:

@@ -41,6 +41,8 @@ def upscale(
 
     Example: reanimate upscale small.png -o large.png --factor 8
     """
+    import numpy as np
+
     from reanimate.faces.still import check_square, largest_face
     from reanimate.images import MAX_PIXELS, read_image, resize, write_image
     from reanimate.restore.place import draw_enlarged, put_enlarged, whole_quad
@@ -56,7 +58,7 @@ def upscale(
     if no_align:
         quad = whole_quad(check_square(picture, image, MIN_CROP))
     else:  # a small face is found where it has become large
-        quad = largest_face(resize(picture, width, height), image) / factor
+        quad = largest_face(resize(picture, width, height), image) / np.float32(factor)
     with counted(image, tool.passes) as on_pass:
         drawn = draw_enlarged(picture, quad, tool.prior, tool.resolution, downsampling, tool.device, on_pass, image)
     made = resize(drawn, width, height) if no_align else put_enlarged(drawn, picture, factor, quad)

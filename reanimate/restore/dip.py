@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -91,6 +93,13 @@ def _convolution(before: int, after: int, kernel: int, stride: int = 1) -> list[
     ]
 
 
+class Degrade(Protocol):
+    """What the picture [1, 3, R, R] of that index suffered."""
+
+    def __call__(self, x: torch.Tensor, index: int) -> torch.Tensor:
+        """[1, 3, h, w]."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeepImagePrior:
     """See priors.Prior; every picture is fitted by a network of its own."""
@@ -99,29 +108,31 @@ class DeepImagePrior:
 
     def reconstruct(self, pictures: torch.Tensor, on_pass: OnPass | None = None) -> torch.Tensor:
         """See Prior."""
-        return self._each(pictures, pictures.shape[-1], lambda x, _: x, on_pass)
+        return self._each(pictures, pictures.shape[-1], lambda x, index: x, on_pass)
 
     def inpaint(self, pictures: torch.Tensor, hole: torch.Tensor, on_pass: OnPass | None = None) -> torch.Tensor:
         """See Prior."""
         holes = hole.expand(len(pictures), -1, -1, -1)
         known = pictures.masked_fill(holes, 0)
-        return self._each(known, pictures.shape[-1], lambda x, i: x.masked_fill(holes[i : i + 1], 0), on_pass)
+        return self._each(
+            known, pictures.shape[-1], lambda x, index: x.masked_fill(holes[index : index + 1], 0), on_pass
+        )
 
     def upscale(
         self, small: torch.Tensor, factor: int, how: Downsampling, on_pass: OnPass | None = None
     ) -> torch.Tensor:
         """See Prior."""
-        return self._each(small, small.shape[-1] * factor, lambda x, _: downsample(x, factor, how), on_pass)
+        return self._each(small, small.shape[-1] * factor, lambda x, index: downsample(x, factor, how), on_pass)
 
     def _each(
-        self, seen: torch.Tensor, resolution: int, degrade: Callable[[torch.Tensor, int], torch.Tensor],
+        self, seen: torch.Tensor, resolution: int, degrade: Degrade,
         on_pass: OnPass | None,
     ) -> torch.Tensor:  # fmt: skip
         """[N, 3, R, R]: what networks draw whose pictures, degraded, are `seen`."""
-        return torch.cat([
-            fit(seen[i : i + 1], resolution, self.params, lambda x, i=i: degrade(x, i), on_pass=on_pass)
-            for i in range(len(seen))
-        ])  # fmt: skip
+        each = [
+            fit(seen[i : i + 1], resolution, self.params, partial(degrade, index=i), on_pass) for i in range(len(seen))
+        ]
+        return torch.cat(each)
 
 
 def fit(

@@ -78,7 +78,8 @@ def draw_enlarged(
     """
     side = known_side(quad, resolution, where)
     small = to_tensor(crop(picture, quad, side)[None]).to(device)
-    return to_pictures(prior.upscale(small, resolution // side, how, on_pass))[0]
+    drawn: UInt8 = to_pictures(prior.upscale(small, resolution // side, how, on_pass))[0]
+    return drawn
 
 
 def put_enlarged(drawn: UInt8, picture: UInt8, factor: int, quad: Float32) -> UInt8:

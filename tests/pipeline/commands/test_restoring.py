@@ -72,6 +72,7 @@ def test_crop_needs_no_face(call: Call, model: list[object], prior: str) -> None
 def test_upscale_draws_the_face_and_enlarges_the_rest(call: Call, face_picture: Path, tmp_path: Path) -> None:
     save_bundle(tmp_path / "model", "model", tiny_generator(resolution=64), None, {}, {}, "MIT")
     picture = read_image(face_picture)
+    picture = np.pad(picture, ((len(picture) // 2,) * 2, (picture.shape[1] // 2,) * 2, (0, 0)), "edge")
     side = np.linalg.norm(np.diff(largest_face(picture, face_picture)[:2], axis=0))
     scale = 40 / side  # of which the model draws 64
     small = resize(picture, round(picture.shape[1] * scale), round(picture.shape[0] * scale))
