@@ -93,7 +93,7 @@ def test_bad_factor_is_one_line(call: Call, crop: Path, model: list[object], fac
 
 def test_picture_that_is_large_already_is_one_line(call: Call, crop: Path, model: list[object]) -> None:
     error = call("upscale", crop, "-o", "out.png", *model, code=1).error
-    assert "crop.png: the face is 48 px wide already and the model draws 16; use a larger model" in error
+    assert "crop.png: the face is 48 px wide and the model draws 16, which adds nothing; use a larger model" in error
 
 
 @pytest.mark.parametrize("shape", [(8, 12), (3, 3)])

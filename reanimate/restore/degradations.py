@@ -56,6 +56,11 @@ def enlarge(small: torch.Tensor, factor: int, how: Downsampling) -> torch.Tensor
     return large
 
 
+def agree(drawn: torch.Tensor, small: torch.Tensor, factor: int, how: Downsampling) -> torch.Tensor:
+    """Pictures [N, C, H, W] with what they lack of `small` added: made small, they are it."""
+    return drawn + enlarge(small - downsample(drawn, factor, how), factor, how)
+
+
 def fill(values: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
     """Values [N, C, H, W] with holes [N, 1, H, W] filled smoothly from around them; the rest stays as it is.
 

@@ -11,9 +11,11 @@ import torch
 from reanimate.errors import MediaError
 from reanimate.faces.align import crop, paste
 from reanimate.images import resize, to_pictures, to_tensor
-from reanimate.restore.degradations import Downsampling, fill, join
+from reanimate.restore.degradations import Downsampling, agree, fill, join
 from reanimate.restore.priors import OnPass, Prior
 from reanimate.types import Bool, Float32, UInt8
+
+SLACK = 1.1  # how much more a face may show than it is taken at
 
 
 def without_hole(picture: UInt8, hole: Bool) -> UInt8:
@@ -52,34 +54,39 @@ def side_of(quad: Float32) -> float:
 
 
 def known_side(quad: Float32, resolution: int, where: Path | str) -> int:
-    """Px of the face that are taken as known: of those that divide R, the nearest to the quad's own side.
+    """Px that a face is taken at: the least power of two that holds what it shows.
 
     Raises:
-        MediaError: the face has as many px as the generator draws, or hardly any.
+        MediaError: that is as many as the generator draws, or hardly any.
     """
     side = side_of(quad)
-    if side > resolution / math.sqrt(2):
-        raise MediaError(
-            where, f"the face is {side:.0f} px wide already and the model draws {resolution}; use a larger model"
-        )
     if side < 2:
         raise MediaError(where, f"the face is {side:.1f} px wide; nothing can be made of that")
-    return int(2 ** round(math.log2(side)))
+    known = 2 ** math.ceil(math.log2(side / SLACK))
+    if known >= resolution:
+        raise MediaError(
+            where,
+            f"the face is {side:.0f} px wide and the model draws {resolution}, which adds nothing; use a larger model",
+        )
+    return int(known)
 
 
 def draw_enlarged(
     picture: UInt8, quad: Float32, prior: Prior, resolution: int, how: Downsampling = "area", device: str = "cpu",
     on_pass: OnPass | None = None, where: Path | str = "picture",
 ) -> UInt8:  # fmt: skip
-    """What a prior draws [R, R, 3] of the quad [4, 2] px of a small picture [H, W, 3].
+    """What a prior draws [R, R, 3] of the quad [4, 2] px of a small picture [H, W, 3], and what it lacks of it: made
+    small, the face is what it was.
 
     Raises:
         MediaError: the face has as many px as the prior draws, or hardly any; `where` names the picture.
     """
     side = known_side(quad, resolution, where)
     small = to_tensor(crop(picture, quad, side)[None]).to(device)
-    drawn: UInt8 = to_pictures(prior.upscale(small, resolution // side, how, on_pass))[0]
-    return drawn
+    factor = resolution // side
+    drawn = prior.upscale(small, factor, how, on_pass)
+    made: UInt8 = to_pictures(agree(drawn, small, factor, how))[0]
+    return made
 
 
 def put_enlarged(drawn: UInt8, picture: UInt8, factor: int, quad: Float32) -> UInt8:

@@ -12,10 +12,10 @@ from conftest import tiny_generator
 from reanimate.errors import MediaError
 from reanimate.faces.align import crop, quad_from_pose
 from reanimate.faces.still import largest_face
-from reanimate.images import read_image, resize
+from reanimate.images import read_image, resize, to_tensor
 from reanimate.inversion.invert import PRESETS
 from reanimate.inversion.losses import MultiScaleLoss
-from reanimate.restore.degradations import join
+from reanimate.restore.degradations import downsample, join
 from reanimate.restore.place import (
     draw_enlarged,
     inpaint_in,
@@ -103,24 +103,32 @@ def test_filled_picture_differs_in_the_hole_alone(picture: UInt8) -> None:
     assert filled[hole].std() < picture[hole].std() / 2
 
 
-def test_enlarged_picture_is_bicubic_outside_the_face(picture: UInt8, quad: Float32) -> None:
-    small_quad = quad_from_pose(np.array([60.0, 45.0]), np.array(5.0), np.array(0.0))
-    drawn = draw_enlarged(picture, small_quad, Grey(), 16)
-    made = put_enlarged(drawn, picture, 4, small_quad)
-    large = resize(picture, 480, 360)
+def test_enlarged_picture_is_bicubic_outside_the_face(picture: UInt8) -> None:
+    small_quad = quad_from_pose(np.array([60.0, 45.0]), np.array(4.0), np.array(0.0))
+    drawn = np.full((16, 16, 3), 191, np.uint8)
+    made, large = put_enlarged(drawn, picture, 4, small_quad), resize(picture, 480, 360)
     face = np.zeros((360, 480), np.bool_)
-    face[157:203, 217:263] = True  # the quad, and a px of what was drawn
+    face[162:198, 222:258] = True  # the quad, and a px of what was drawn
     np.testing.assert_array_equal(made[~face], large[~face])
     assert (made[178:182, 238:242] == 191).all(), "and the face is what was drawn"
+
+
+@pytest.mark.parametrize("how", ["nearest", "area", "bicubic"])
+def test_enlarged_face_made_small_is_what_was_read(how: str) -> None:
+    """Whatever the prior draws."""
+    small = resize(np.random.default_rng(0).integers(60, 196, (4, 4, 3), np.uint8), 8, 8)
+    drawn = draw_enlarged(small, whole_quad(8), Grey(), 32, how)
+    again = downsample(to_tensor(drawn[None]), 4, how)
+    assert (again - to_tensor(small[None])).abs().max() < 0.04
 
 
 def test_face_is_taken_at_the_px_it_has() -> None:
     def quad_of(side: float) -> Float32:
         return quad_from_pose(np.array([50.0, 50.0]), np.array(side / 2), np.array(0.1))
 
-    assert [known_side(quad_of(side), 64, "a.png") for side in (4, 7, 8, 11, 12, 31, 45)] == [4, 8, 8, 8, 16, 32, 32]
-    with pytest.raises(MediaError, match=r"a\.png: the face is 60 px wide already and the model draws 64"):
-        known_side(quad_of(60), 64, "a.png")
+    assert [known_side(quad_of(side), 64, "a.png") for side in (4, 7, 8, 11, 12, 31, 35)] == [4, 8, 8, 16, 16, 32, 32]
+    with pytest.raises(MediaError, match=r"a\.png: the face is 40 px wide and the model draws 64, which adds nothing"):
+        known_side(quad_of(40), 64, "a.png")
     with pytest.raises(MediaError, match=r"the face is 1\.0 px wide"):
         known_side(quad_of(1), 64, "a.png")
 
