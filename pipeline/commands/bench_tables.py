@@ -29,6 +29,7 @@ from reanimate.errors import ConfigError, MediaError, ReanimateError, WeightsUna
 if TYPE_CHECKING:
     from pipeline.commands.tables import Metric, Row
     from reanimate.inversion.invert import Preset
+    from reanimate.metrics import LpipsNet
 
 SQUARE, SIDE = 64, 256  # px of the paper's holes and pictures
 PRIORS = ("pggan", "mescheder")  # what the paper compares with
@@ -67,13 +68,14 @@ TITLES = {
 @click.option(
     "--features", type=PATH, default=None, help="npz of SqueezeNet weights: measure by its features, not by LPIPS."
 )
+@click.option("--lpips", type=click.Choice(["alex", "vgg"]), default="alex", show_default=True, help="Its network.")
 @no_align_option
 @code_options
 @inversion_options
 @json_option
 def tables(
     folder: Path, output: Path, images_limit: int, held_out: bool, priors: tuple[str, ...], dip_steps: int | None,
-    factor: int, downsampling: Any, features: Path | None, no_align: bool, as_json: bool, **flags: Any,
+    factor: int, downsampling: Any, features: Path | None, lpips: LpipsNet, no_align: bool, as_json: bool, **flags: Any,
 ) -> None:  # fmt: skip
     """Measure reconstruction and restoration as the paper's Tables 1 to 4 do.
 
@@ -90,7 +92,7 @@ def tables(
     if resolution % factor:
         raise ConfigError("factor", f"{factor} does not divide the model's {resolution} px")
     damage = Damage(scaled(SQUARE, resolution, SIDE), factor, downsampling)
-    metric, unit = _metric(features, setup.device)
+    metric, unit = _metric(features, lpips, setup.device)
     rows = _rows(setup, _open_priors(priors, setup, flags), flags["preset"], dip_steps)
     make_folder(output)
     paths, reporter = choose(folder, held_out=held_out), TerminalReporter()
@@ -128,7 +130,7 @@ def choose(folder: Path, *, held_out: bool) -> list[Path]:
     return kept
 
 
-def _metric(features: Path | None, device: str) -> tuple[Metric, str]:
+def _metric(features: Path | None, lpips: LpipsNet, device: str) -> tuple[Metric, str]:
     from pipeline.commands.tables import lpips_metric, squeezenet_metric
     from reanimate.inversion.features import SqueezeNetFeatures
 
@@ -136,7 +138,7 @@ def _metric(features: Path | None, device: str) -> tuple[Metric, str]:
         network = SqueezeNetFeatures(features).to(device)
         return squeezenet_metric(network, device), "SqueezeNet's features, unlearned weights (not LPIPS)"
     try:
-        return lpips_metric(), "LPIPS, VGG16"
+        return lpips_metric(lpips), f"LPIPS, {lpips}"
     except WeightsUnavailable as error:
         raise ReanimateError(f"{error}; pass --features to measure by SqueezeNet's features") from error
 
@@ -148,7 +150,7 @@ def _open_priors(given: tuple[str, ...], setup: Setup, flags: Mapping[str, Any])
         name, equals, model = text.partition("=")
         if not (name and equals and model) or name in found:
             raise ConfigError("prior", f"{text!r} is not NAME=MODEL with a name of its own")
-        found[name] = prepare_codes(**{**flags, "model": model, "space": None})
+        found[name] = prepare_codes(**{**flags, "model": model, "space": None, "loss": None})
         side, own = found[name].model.config.resolution, setup.model.config.resolution
         if side != own:
             raise ConfigError("prior", f"{name} draws {side} px and the model {own}; compare models of one size")

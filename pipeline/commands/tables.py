@@ -18,7 +18,7 @@ from reanimate.errors import FaceNotFound, MediaError
 from reanimate.faces.still import aligned_crop, square_crop
 from reanimate.images import encode_png, read_image, resize, sheet, to_pictures, to_tensor, write_image
 from reanimate.inversion.features import SqueezeNetFeatures, feature_distance
-from reanimate.metrics import LPIPS_SIDE, lpips_distance
+from reanimate.metrics import LPIPS_SIDE, LpipsNet, lpips_distance
 from reanimate.restore.degradations import BLACK, Downsampling, downsample, join, random_square
 from reanimate.restore.priors import Prior
 from reanimate.types import Float32, UInt8
@@ -194,15 +194,15 @@ def squeezenet_metric(network: SqueezeNetFeatures, device: str) -> Metric:
     return distance
 
 
-def lpips_metric() -> Metric:
-    """LPIPS with VGG16.
+def lpips_metric(net: LpipsNet) -> Metric:
+    """LPIPS with this network.
 
     Raises:
         WeightsUnavailable: its weights are not here and cannot be fetched.
     """
     blank = np.zeros((LPIPS_SIDE, LPIPS_SIDE, 3), np.uint8)
-    lpips_distance(blank, blank, "vgg")  # that weights are missing is known before the work
-    return lambda a, b: lpips_distance(a, b, "vgg")
+    lpips_distance(blank, blank, net)  # that weights are missing is known before the work
+    return lambda a, b: lpips_distance(a, b, net)
 
 
 def estimate(values: Float32) -> Estimate:
