@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def bench() -> None:
-    """Measure reconstruction, restoration, whole runs, single passes, and parity."""
+    """Measure reconstruction, restoration, whole runs, and parity."""
 
 
 @bench.command()

@@ -33,7 +33,7 @@ NOISE = 0.3  # standard deviation of the noise that is added to the picture, of 
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @json_option
 def dip(image: Path, output: Path, side: str, steps: int, device: str, as_json: bool) -> None:
-    """Draw how soon Deep Image Prior fits a picture, and how late noise.
+    """Draw how Deep Image Prior fits a picture and noise.
 
     As in the paper's figure, an untrained network is fitted to IMAGE, to IMAGE with noise, to IMAGE with its pixels
     shuffled, and to noise. It is a prior if the first comes sooner than the last.

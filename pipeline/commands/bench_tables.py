@@ -77,7 +77,7 @@ def tables(
     folder: Path, output: Path, images_limit: int, held_out: bool, priors: tuple[str, ...], dip_steps: int | None,
     factor: int, downsampling: Any, features: Path | None, lpips: LpipsNet, no_align: bool, as_json: bool, **flags: Any,
 ) -> None:  # fmt: skip
-    """Measure reconstruction and restoration as the paper's Tables 1 to 4 do.
+    """Measure what the paper's Tables 1 to 4 do.
 
     The published figure, where one is known, stands beside the measured one. The paper's holes are 64 px wide in
     pictures of 256 px; other sizes of model scale them. All rows minimise the same loss.

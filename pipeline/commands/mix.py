@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 def mix(
     a: Path, b: Path, output: Path, layers: str, sheet_path: Path | None, no_align: bool, **flags: Any
 ) -> None:  # fmt: skip
-    """Draw the face in A with some layers of the code of the face in B.
+    """Draw the face in A with some layers of B's code.
 
     Coarse layers, the first ones, carry pose and shape; fine ones colours and light.
 
