@@ -43,9 +43,10 @@ def upscale(
     """
     import numpy as np
 
+    from reanimate.faces.align import paste
     from reanimate.faces.still import check_square, largest_face
     from reanimate.images import MAX_PIXELS, read_image, resize, write_image
-    from reanimate.restore.place import draw_enlarged, put_enlarged, whole_quad
+    from reanimate.restore.place import draw_enlarged, known_side, whole_quad
 
     check_picture_output(output, image)
     picture = read_image(image)
@@ -55,12 +56,15 @@ def upscale(
             image, f"{factor} times its size is more than the {MAX_PIXELS} px limit; pass a lower --factor"
         )
     tool = open_tool("upscale", prior, **flags)
+    large = resize(picture, width, height)
     if no_align:
         quad = whole_quad(check_square(picture, image, MIN_CROP))
-    else:  # a small face is found where it has become large
-        quad = largest_face(resize(picture, width, height), image) / np.float32(factor)
+        shown, side = picture, known_side(quad, tool.resolution, image)
+    else:  # a small face is found where it has become large, and taken from there, where its edges are smooth
+        quad = largest_face(large, image)
+        shown, side = large, known_side(quad / np.float32(factor), tool.resolution, image)
     with counted(image, tool.passes) as on_pass:
-        drawn = draw_enlarged(picture, quad, tool.prior, tool.resolution, downsampling, tool.device, on_pass, image)
-    made = resize(drawn, width, height) if no_align else put_enlarged(drawn, picture, factor, quad)
+        drawn = draw_enlarged(shown, quad, side, tool.prior, tool.resolution, downsampling, tool.device, on_pass)
+    made = resize(drawn, width, height) if no_align else paste(drawn, quad, large)
     write_image(output, made, synthetic=True)
     print_path(output)

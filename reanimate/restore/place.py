@@ -10,7 +10,7 @@ import torch
 
 from reanimate.errors import MediaError
 from reanimate.faces.align import crop, paste
-from reanimate.images import resize, to_pictures, to_tensor
+from reanimate.images import to_pictures, to_tensor
 from reanimate.restore.degradations import Downsampling, agree, fill, join
 from reanimate.restore.priors import OnPass, Prior
 from reanimate.types import Bool, Float32, UInt8
@@ -72,29 +72,17 @@ def known_side(quad: Float32, resolution: int, where: Path | str) -> int:
 
 
 def draw_enlarged(
-    picture: UInt8, quad: Float32, prior: Prior, resolution: int, how: Downsampling = "area", device: str = "cpu",
-    on_pass: OnPass | None = None, where: Path | str = "picture",
+    picture: UInt8, quad: Float32, side: int, prior: Prior, resolution: int, how: Downsampling = "area",
+    device: str = "cpu", on_pass: OnPass | None = None,
 ) -> UInt8:  # fmt: skip
-    """What a prior draws [R, R, 3] of the quad [4, 2] px of a small picture [H, W, 3], and what it lacks of it: made
-    small, the face is what it was.
-
-    Raises:
-        MediaError: the face has as many px as the prior draws, or hardly any; `where` names the picture.
+    """What a prior draws [R, R, 3] of the face in the quad [4, 2] px of a picture [H, W, 3], taken at `side` px, and
+    what it lacks of it: made small, the face is what it was.
     """
-    side = known_side(quad, resolution, where)
     small = to_tensor(crop(picture, quad, side)[None]).to(device)
     factor = resolution // side
     drawn = prior.upscale(small, factor, how, on_pass)
     made: UInt8 = to_pictures(agree(drawn, small, factor, how))[0]
     return made
-
-
-def put_enlarged(drawn: UInt8, picture: UInt8, factor: int, quad: Float32) -> UInt8:
-    """A picture [H, W, 3] at `factor` times its size, enlarged bicubically, and in the quad [4, 2] px of the small
-    picture, with a soft edge, what was drawn [R, R, 3].
-    """
-    large = resize(picture, picture.shape[1] * factor, picture.shape[0] * factor)
-    return paste(drawn, (quad * factor).astype(np.float32), large)
 
 
 def whole_quad(side: int) -> Float32:

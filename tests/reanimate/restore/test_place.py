@@ -20,7 +20,6 @@ from reanimate.restore.place import (
     draw_enlarged,
     inpaint_in,
     known_side,
-    put_enlarged,
     whole_quad,
     without_hole,
 )
@@ -103,21 +102,11 @@ def test_filled_picture_differs_in_the_hole_alone(picture: UInt8) -> None:
     assert filled[hole].std() < picture[hole].std() / 2
 
 
-def test_enlarged_picture_is_bicubic_outside_the_face(picture: UInt8) -> None:
-    small_quad = quad_from_pose(np.array([60.0, 45.0]), np.array(4.0), np.array(0.0))
-    drawn = np.full((16, 16, 3), 191, np.uint8)
-    made, large = put_enlarged(drawn, picture, 4, small_quad), resize(picture, 480, 360)
-    face = np.zeros((360, 480), np.bool_)
-    face[162:198, 222:258] = True  # the quad, and a px of what was drawn
-    np.testing.assert_array_equal(made[~face], large[~face])
-    assert (made[178:182, 238:242] == 191).all(), "and the face is what was drawn"
-
-
 @pytest.mark.parametrize("how", ["nearest", "area", "bicubic"])
 def test_enlarged_face_made_small_is_what_was_read(how: str) -> None:
     """Whatever the prior draws."""
     small = resize(np.random.default_rng(0).integers(60, 196, (4, 4, 3), np.uint8), 8, 8)
-    drawn = draw_enlarged(small, whole_quad(8), Grey(), 32, how)
+    drawn = draw_enlarged(small, whole_quad(8), 8, Grey(), 32, how)
     again = downsample(to_tensor(drawn[None]), 4, how)
     assert (again - to_tensor(small[None])).abs().max() < 0.04
 
