@@ -46,8 +46,8 @@ def bench_score(
     """Measure whether scores tell faces from other pictures.
 
     The faces below FACES_DIR are scored as they are, upside down, and cut into tiles that are put together wrongly;
-    beside them a corner of each photograph. A share of 0.5 is chance: it says how often a picture of that kind scores
-    higher than a face.
+    beside them a corner of each photograph. `higher` is how often a picture of a kind scores higher than a face: 0.5 is
+    chance.
 
     Example: reanimate bench score photographs --limit 20
     """
@@ -57,9 +57,11 @@ def bench_score(
     if others is not None:
         kinds["other pictures"] = _squares(choose(others, held_out=False), inverter.generator.resolution)
     scores = {name: _score(inverter, pictures, setup.device, name, reporter) for name, pictures in kinds.items()}
+    faces = scores["faces"]
     rows = [
-        {"kind": name, "pictures": len(found), "mean": round(float(found.mean()), 4),
-         "higher_than_a_face": round(_share(found, scores["faces"]), 3)}
+        {"kind": name, "pictures": len(found),
+         "mean": round(float(found[:, 0].mean()), 4), "higher": round(_higher(found[:, 0], faces[:, 0]), 3),
+         "mean_share": round(float(found[:, 1].mean()), 4), "higher_share": round(_higher(found[:, 1], faces[:, 1]), 3)}
         for name, found in scores.items()
     ]  # fmt: skip
     about = {"machine": machine(setup.device), "model": setup.model.card.name, "loss": inverter.params.loss,
@@ -69,9 +71,11 @@ def bench_score(
         return
     for name, value in about.items():
         click.echo(f"{name}: {value}")
-    click.echo("\n| | pictures | mean score | scores higher than a face |\n|---|---|---|---|")
+    click.echo("\n| | pictures | mean score | higher than a face's | mean share | higher than a face's |")
+    click.echo("|---|---|---|---|---|---|")
     for row in rows:
-        click.echo(f"| {row['kind']} | {row['pictures']} | {row['mean']:.4f} | {row['higher_than_a_face']:.3f} |")
+        numbers = f"{row['mean']:.4f} | {row['higher']:.3f} | {row['mean_share']:.4f} | {row['higher_share']:.3f}"
+        click.echo(f"| {row['kind']} | {row['pictures']} | {numbers} |")
 
 
 def _kinds(paths: list[Path], limit: int, resolution: int, reporter: TerminalReporter) -> dict[str, UInt8]:
@@ -135,21 +139,24 @@ def _squares(paths: list[Path], resolution: int) -> UInt8:
 
 
 def _score(inverter: Inverter, pictures: UInt8, device: str, name: str, reporter: TerminalReporter) -> NDArray[Any]:
+    """[N, 2] score and share."""
     import torch
 
     from reanimate.images import to_tensor
+    from reanimate.restore.domain import distance
 
     reporter.start(name, len(pictures))
     found = []
     for start in range(0, len(pictures), BATCH):
         chunk = pictures[start : start + BATCH]
-        found.append(inverter.first(to_tensor(chunk).to(device)).loss)
+        near = distance(inverter, to_tensor(chunk).to(device))
+        found.append(torch.stack([near.loss, near.share], 1))
         reporter.advance(len(chunk))
     reporter.finish()
     return torch.cat(found).numpy()
 
 
-def _share(found: NDArray[Any], faces: NDArray[Any]) -> float:
+def _higher(found: NDArray[Any], faces: NDArray[Any]) -> float:
     """How often one of `found` is higher than one of `faces`; the area under the ROC curve."""
     import numpy as np
 

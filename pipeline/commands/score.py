@@ -31,13 +31,15 @@ def score(images: tuple[Path, ...], no_align: bool, as_json: bool, **flags: Any)
     """Say how far each IMAGE is from the model's domain.
 
     That is what is left of the loss when the model has come as near as it can (the paper's Eq. 2): low for what it was
-    trained on, high for what it cannot draw. Scores of one model, loss and number of passes compare with each other
-    and with nothing else.
+    trained on, high for what it cannot draw. The second number is its share of what the picture's mean colour alone
+    would leave: it does not take a wall for a face. Scores of one model, loss and number of passes compare with each
+    other and with nothing else.
 
     Example: reanimate score ann.jpg cat.jpg --no-align
     """
     from reanimate.faces.still import aligned_crop, square_crop
     from reanimate.images import read_image, to_tensor
+    from reanimate.restore.domain import distance
 
     setup = prepare_codes(**flags)
     inverter, rows = open_inverter(setup), []
@@ -46,10 +48,11 @@ def score(images: tuple[Path, ...], no_align: bool, as_json: bool, **flags: Any)
         try:
             crop = take(read_image(path), inverter.generator.resolution, path)
             with counted(path, inverter.params.first_steps) as on_pass:
-                found = inverter.first(to_tensor(crop[None]).to(setup.device), on_pass)
-            rows.append({"image": str(path), "score": round(float(found.loss[0]), 6), "passes": found.passes})
+                found = distance(inverter, to_tensor(crop[None]).to(setup.device), on_pass)
+            numbers = {"score": round(float(found.loss[0]), 6), "share": round(float(found.share[0]), 6)}
+            rows.append({"image": str(path), **numbers, "passes": found.passes})
             if not as_json:
-                click.echo(f"{rows[-1]['score']:.4f}  {one_line(str(path))}")
+                click.echo(f"{numbers['score']:.4f}  {numbers['share']:.3f}  {one_line(str(path))}")
         except ReanimateError as error:  # the other pictures are not to blame
             if len(images) == 1:
                 raise

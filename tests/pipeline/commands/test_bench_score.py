@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from conftest import Done
 
-from pipeline.commands.bench_score import _exchange, _share
+from pipeline.commands.bench_score import _exchange, _higher
 
 Call = Callable[..., Done]
 
@@ -25,16 +25,16 @@ def test_every_kind_is_scored(call: Call, face_picture: Path, second_target: Pat
         "faces", "upside down", "tiles exchanged", "corners of photographs", "other pictures"
     ]  # fmt: skip
     assert {row["pictures"] for row in rows} == {2}
-    assert rows[0]["higher_than_a_face"] == 0.5
+    assert (rows[0]["higher"], rows[0]["higher_share"]) == (0.5, 0.5)
     out = call("bench", "score", "people", *quick).out
     assert f"| upside down | 2 | {rows[1]['mean']:.4f} |" in out
 
 
 def test_share_is_of_pairs() -> None:
     faces = np.array([1.0, 2.0])
-    assert _share(np.array([3.0, 4.0]), faces) == 1
-    assert _share(np.array([0.0]), faces) == 0
-    assert _share(np.array([1.5, 2.0]), faces) == 0.625
+    assert _higher(np.array([3.0, 4.0]), faces) == 1
+    assert _higher(np.array([0.0]), faces) == 0
+    assert _higher(np.array([1.5, 2.0]), faces) == 0.625
 
 
 def test_exchanged_tiles_are_the_same_pixels() -> None:

@@ -34,7 +34,7 @@ def test_own_picture_scores_lower_than_noise(call: Call, tiny_bundle: Path, crop
     assert (own["image"], noise["image"]) == tuple(crops)
     assert own["score"] < 0.25 * noise["score"]
     shown = [line.split("  ") for line in call(*command).out.splitlines()]
-    assert shown == [[f"{row['score']:.4f}", row["image"]] for row in found["rows"]]
+    assert shown == [[f"{row['score']:.4f}", f"{row['share']:.3f}", row["image"]] for row in found["rows"]]
 
 
 def test_bad_picture_does_not_stop_the_others(call: Call, tiny_bundle: Path, crops: list[str]) -> None:
