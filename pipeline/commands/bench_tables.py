@@ -175,8 +175,7 @@ def _rows(setup: Setup, others: Mapping[str, Setup], preset: Preset, dip_steps: 
             for name in PRIORS if name not in others
         ]  # fmt: skip
         if table == 1:
-            rows += [lines.row(2, space, task, setup, space) for space in ("w+", "w") if setup.model.has_w]
-            rows.append(Row(2, "noise", task, None, {}, "not yet an own space", PUBLISHED["noise"]))
+            rows += [lines.row(2, space, task, setup, space) for space in PUBLISHED if setup.model.has_w]
             continue
         told = {"dip": asdict(dip)}
         rows.append(Row(table, f"Deep Image Prior, {dip.steps} passes", task, DeepImagePrior(dip), told))
@@ -195,17 +194,23 @@ class Lines:
         """A line of a generator; `space` is another one than its usual."""
         from pipeline.commands.tables import Row
         from reanimate.checkpoints.bundle import load_bundle
+        from reanimate.inversion.spaces import check_noise
         from reanimate.restore.priors import GeneratorPrior
 
         params = replace(setup.chosen["invert"], loss=self.inverter.params.loss)
         if space is not None:
             params = replace(params, space=space)
-        if task != "reconstruct":
-            params = restoring(params, self.preset)
+        params = restoring(params, self.preset, task)
         bundle = load_bundle(str(setup.model.folder), setup.device)
+        published = PUBLISHED.get(space or "")
+        if space == "noise":
+            try:
+                check_noise(bundle.generator, setup.model.card.name)
+            except ConfigError:
+                return Row(table, name, task, None, {}, "the model draws nothing of noise", published)
         prior = GeneratorPrior(bundle.generator, bundle.encoder, self.inverter.loss, params)
         told = {"params": asdict(params), "model": setup.model.card.digest, "loss": self.setup.model.card.digest}
-        return Row(table, name, task, prior, told, published=PUBLISHED.get(space or ""))
+        return Row(table, name, task, prior, told, published=published)
 
 
 def _print(about: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> None:

@@ -53,7 +53,9 @@ _CODES = (
                  help="What is minimised."),
     click.option("--norm", type=int, default=None, help="1 or 2: the p of |a - b|^p. [default: 1]"),
     click.option("--steps", type=int, default=None, help="Passes of the generator at most."),
-    click.option("--lr", type=float, default=None, help="Adam's step size, in units of W's RMS."),
+    click.option("--optimiser", type=click.Choice(["curvature", "adam", "sgd"]), default=None,
+                 help="What turns gradients into steps."),
+    click.option("--lr", type=float, default=None, help="Step size, in units of W's RMS."),
 )  # fmt: skip
 _MOTION = (
     click.option("--gain", type=float, default=None, help="How much of the motion is applied. [default: 1.0]"),
@@ -133,7 +135,7 @@ def prepare_codes(**flags: Any) -> Setup:
     Raises:
         ConfigError, MediaError, ModelError: a value is wrong, or a file is.
     """
-    codes = {name: flags.pop(name) for name in ("space", "init", "loss", "norm", "lr")}
+    codes = {name: flags.pop(name) for name in ("space", "init", "loss", "norm", "optimiser", "lr")}
     codes["first_steps"] = flags.pop("steps")
     return prepare(**flags, invert=codes)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 PriorName = Literal["generator", "dip", "plain"]
 Task = Literal["reconstruct", "inpaint", "upscale"]
-RESTORING_LR = 0.05  # in units of W's RMS; with more, what nothing is known of leaves the faces that are known
+RESTORING_LR = 0.05  # Adam's, in units of W's RMS; with more, what nothing is known of leaves the faces that are known
 
 _OPTIONS = (
     click.option(
@@ -64,7 +64,7 @@ def open_tool(task: Task, name: PriorName, **flags: Any) -> Tool:
     from reanimate.restore.priors import GeneratorPrior, Plain
 
     if flags.pop("as_released"):
-        flags = released(task, flags)
+        flags |= {"preset": "paper", "loss": flags["loss"] or "vgg16"}
     setup, steps = prepare_codes(**flags), flags["steps"]
     resolution = setup.model.config.resolution
     if name == "plain":
@@ -73,25 +73,21 @@ def open_tool(task: Task, name: PriorName, **flags: Any) -> Tool:
         dip = replace(DipParams() if steps is None else DipParams(steps=steps), seed=setup.chosen["invert"].seed)
         return Tool(DeepImagePrior(dip), resolution, dip.steps, setup.device)
     inverter = open_inverter(setup)
-    params = restoring(inverter.params, flags["preset"])
+    params = restoring(inverter.params, flags["preset"], task)
     generator = GeneratorPrior(inverter.generator, inverter.encoder, inverter.loss, params)
     return Tool(generator, resolution, params.first_steps, setup.device)
 
 
-def restoring(params: InvertParams, preset: Preset) -> InvertParams:
-    """Parameters for pictures of which only a part is known; a step size that was asked for stays."""
+def restoring(params: InvertParams, preset: Preset, task: Task) -> InvertParams:
+    """Parameters for pictures of which only a part is known; an optimiser or step size that was asked for stays.
+
+    The paper's are those of its released code: plain gradient descent for holes, Adam for the rest.
+    """
     from reanimate.inversion.invert import PRESETS
 
-    changed = preset == "paper" or params.lr != PRESETS[preset].lr
-    return params if changed else replace(params, lr=RESTORING_LR)
-
-
-def released(task: Task, flags: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that stand for the released code's settings, where they are not given.
-
-    Source: Gabbay & Hoshen 2019's released code.
-    """
-    settings: dict[str, Any] = {"loss": "vgg16"}
-    if task == "inpaint":
-        settings |= {"lr": 1e-2}
-    return {**flags, "preset": "paper", **{k: v for k, v in settings.items() if flags.get(k) is None}}
+    usual = PRESETS[preset]
+    if (params.optimiser, params.lr) != (usual.optimiser, usual.lr) or task == "reconstruct":
+        return params
+    if preset == "paper":
+        return replace(params, optimiser="sgd", lr=1e-2) if task == "inpaint" else params
+    return replace(params, optimiser="adam", lr=RESTORING_LR)

@@ -93,6 +93,7 @@ class GeneratorPrior:
         return join(self.generator.synthesis(mean).clamp(-1, 1), pictures, hole)
 
     def _draw(self, target: torch.Tensor, loss: Loss, on_pass: OnPass | None) -> torch.Tensor:
-        solution = Inverter(self.generator, self.encoder, loss, self.params).first(target, on_pass)
+        inverter = Inverter(self.generator, self.encoder, loss, self.params)
+        solution = inverter.first(target, on_pass)
         with torch.no_grad():
-            return self.generator.synthesis(solution.ws).clamp(-1, 1)
+            return inverter.draw(solution.variable, solution.noise).clamp(-1, 1)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import SHARED, Done, tiny_generator
 
+from pipeline.commands.restoring import restoring
 from reanimate.checkpoints.bundle import save_bundle
 from reanimate.faces.still import largest_face
 from reanimate.images import SYNTHETIC, read_image, resize, write_image
+from reanimate.inversion.invert import PRESETS
 from reanimate.types import UInt8
 
 Call = Callable[..., Done]
@@ -106,7 +109,21 @@ def test_settings_of_the_released_code_can_be_had(
 ) -> None:
     released = [*model, "--as-released", "--loss", "multiscale"]
     call("inpaint", face_picture, "--mask", mask, "-o", "whole.png", *released)
-    call("upscale", face_picture, "-o", "x.png", *released, "--factor", 2, code=1)
+    by_hand = ["--preset", "paper", "--optimiser", "sgd", "--lr", 0.01, "--loss", "multiscale", "--init", "zeros"]
+    call("inpaint", face_picture, "--mask", mask, "-o", "by_hand.png", *model, *by_hand)
+    assert Path("whole.png").read_bytes() == Path("by_hand.png").read_bytes()
+
+
+def test_less_is_known_so_steps_are_smaller_unless_asked_for() -> None:
+    fast, paper = PRESETS["fast"], PRESETS["paper"]
+    for task in ("inpaint", "upscale"):
+        assert (restoring(fast, "fast", task).optimiser, restoring(fast, "fast", task).lr) == ("adam", 0.05)
+    assert restoring(fast, "fast", "reconstruct") == fast
+    asked = replace(fast, lr=0.3)
+    assert restoring(asked, "fast", "inpaint") == asked
+    released = restoring(paper, "paper", "inpaint")
+    assert (released.optimiser, released.lr, released.init, released.first_steps) == ("sgd", 0.01, "zeros", 1000)
+    assert restoring(paper, "paper", "upscale") == paper
 
 
 STILLS = SHARED / "stills"
