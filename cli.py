@@ -12,7 +12,9 @@ from pipeline.commands.bench import bench
 from pipeline.commands.cache import cache
 from pipeline.commands.doctor import doctor
 from pipeline.commands.evaluate import evaluate
+from pipeline.commands.inpaint import inpaint
 from pipeline.commands.invert import invert
+from pipeline.commands.mix import mix
 from pipeline.commands.models import models
 from pipeline.commands.options import (
     PATH,
@@ -25,8 +27,10 @@ from pipeline.commands.options import (
     smooth_option,
 )
 from pipeline.commands.pose import pose
+from pipeline.commands.score import score
 from pipeline.commands.terminal import TerminalReporter, print_error, print_path
 from pipeline.commands.train import train
+from pipeline.commands.upscale import upscale
 from reanimate import __version__
 from reanimate.errors import ReanimateError
 
@@ -101,7 +105,7 @@ def plan(source: Path, target: Path, until: str | None, force: tuple[str, ...], 
     click.echo(describe(steps, {"source": source, "target": target}, setup))
 
 
-for command in (pose, invert, evaluate, bench, models, train, cache, doctor):
+for command in (pose, invert, inpaint, upscale, score, mix, evaluate, bench, models, train, cache, doctor):
     root.add_command(command)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.commands.bench_dip import dip
+from pipeline.commands.bench_score import bench_score
+from pipeline.commands.bench_tables import tables
+from pipeline.commands.machine import machine
 from pipeline.commands.options import PATH, cache_dir, inversion_options, json_option, make_folder, prepare
 from pipeline.commands.terminal import TerminalReporter, one_line
 from reanimate.errors import ConfigError, MediaError, ReanimateError
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def bench() -> None:
-    """Measure reconstruction, whole runs, single passes, and parity."""
+    """Measure reconstruction, restoration, whole runs, and parity."""
 
 
 @bench.command()
@@ -259,14 +262,6 @@ def _table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def machine(device: str) -> str:
-    """The machine in words."""
-    import torch
-
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{torch.get_num_threads()} CPU threads"
-    return f"{name}, {platform.machine()}, torch {torch.__version__}, python {platform.python_version()}"
-
-
 def _print(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(result, indent=2))
@@ -278,3 +273,7 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
     click.echo(f"| | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
     for name, row in rows.items():
         click.echo(f"| {name} | {' | '.join(str(row.get(column, '')) for column in columns)} |")
+
+
+for command in (tables, dip, bench_score):
+    bench.add_command(command)
