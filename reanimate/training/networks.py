@@ -25,8 +25,11 @@ class Networks:
         family = family_of(shape)
         self.generator = self.placed(family_types(family, family)[1](shape))
         self.generator_average = averaged(self.generator)
-        self.encoder = self.placed(Encoder(codes)) if codes is not None else None
-        self.encoder_average = averaged(self.encoder) if codes is not None else None
+        self.encoder: Any = None
+        self.encoder_average: Any = None
+        if codes is not None:
+            self.encoder = self.placed(Encoder(codes))
+            self.encoder_average = averaged(self.encoder)
 
     def placed(self, network: nn.Module) -> Any:
         """A network on the device, laid out as its convolutions like it."""
