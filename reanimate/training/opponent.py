@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from reanimate.inversion.features import SqueezeNetFeatures
-from reanimate.training.augment import Augmentation, changed
+from reanimate.training.augment import START, Augmentation, changed
 from reanimate.training.discriminator import Discriminator, ProjectedHead, r1_penalty
 
 R1_GAMMA = 0.5
@@ -31,10 +31,11 @@ class Opponent:
         *,
         compiled: bool,
         gamma: float = R1_GAMMA,
+        probability: float = START,
     ) -> None:
         self.discriminator = discriminator.to(device).to(memory_format=torch.channels_last)
         self.head = ProjectedHead(features).to(device) if features is not None else None
-        self.augmentation = Augmentation(device)
+        self.augmentation = Augmentation(device, probability)
         self.device, self.precision, self.gamma = torch.device(device).type, precision, gamma
         lazy = R1_EVERY / (R1_EVERY + 1)  # the penalty's own steps are counted too (Karras et al. 2020, appendix B)
         self.rates = [lr * lazy, lr * HEAD_LR_SHARE]

@@ -51,6 +51,10 @@ class PlainConfig:
     """Share of the images after which every step size is a quarter."""
     r1_gamma: float = 0.1
     """Weight of the discriminator's penalty; small pictures need little."""
+    augmentation: float = 0.0
+    """Its probability at first; it rises where the discriminator gets too sure, which takes more than one look at each
+    photograph.
+    """
     ema_images: float = 5_000.0
     """Half-life of the weight average."""
     seed: int = 0
@@ -72,7 +76,14 @@ class Plain:
         width = usual_channels(config.resolution, config.channel_base, config.channel_max)
         judge = Discriminator(config.resolution, width)
         self.opponent = Opponent(
-            judge, likeness.features, config.lr, device, precision, compiled=compiled, gamma=config.r1_gamma
+            judge,
+            likeness.features,
+            config.lr,
+            device,
+            precision,
+            compiled=compiled,
+            gamma=config.r1_gamma,
+            probability=config.augmentation,
         )
         groups = equalised(self.networks.generator, config.lr)
         self.rates = [group["lr"] for group in groups]

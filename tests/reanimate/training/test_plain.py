@@ -9,13 +9,14 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from conftest import made_up_faces
+from conftest import made_up_faces, squeezenet_file
 from torch import nn
 
 from reanimate.checkpoints.bundle import load_bundle
 from reanimate.checkpoints.families import family_of, family_types
 from reanimate.generators.pggan import PGGAN
 from reanimate.images import read_image
+from reanimate.inversion.features import SqueezeNetFeatures
 from reanimate.training.likeness import Likeness
 from reanimate.training.plain import Family, Plain, PlainConfig, equalised, generator_shape
 from reanimate.training.run import Training
@@ -112,6 +113,21 @@ def test_all_that_differs_between_families_is_the_generator(make: Callable[..., 
     models = [make(family=family) for family in FAMILIES]
     assert len({str(model.opponent.discriminator) for model in models}) == 1
     assert len({str(replace(model.config, family="pggan")) for model in models}) == 1
+
+
+def test_perceptual_network_is_opponent_to_every_family(tmp_path: Path, family: Family) -> None:
+    network = SqueezeNetFeatures(squeezenet_file(tmp_path / "weights.npz"))
+    config = replace(TINY, family=family, resolution=32)
+    model = Plain(config, made_up_faces(resolution=32), Likeness(network, None), "cpu", compiled=False)
+    assert model.opponent.head is not None
+    before = [p.clone() for p in model.opponent.head.parameters()]
+    model.step()
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.opponent.head.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.5])
+def test_augmentation_begins_where_it_is_told_to(make: Callable[..., Plain], probability: float) -> None:
+    assert float(make(augmentation=probability).opponent.augmentation.probability) == probability
 
 
 def test_noise_is_learnt(make: Callable[..., Plain]) -> None:
