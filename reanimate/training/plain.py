@@ -63,7 +63,7 @@ class PlainConfig:
 class Plain:
     """The networks, their opponent, the optimiser, and one step."""
 
-    method = (
+    _method = (
         "plain adversarial training with adaptive augmentation, the same for every family: no growing, no mixing of "
         "styles, no path length, no encoder; noise, where there is any, drawn anew for every picture"
     )
@@ -89,6 +89,11 @@ class Plain:
         self.rates = [group["lr"] for group in groups]
         self.optimiser = torch.optim.Adam(groups, config.lr, betas=(0.0, 0.99), fused=True)
         self._picture = torch.compile(self._draw_pictures, dynamic=False) if compiled else self._draw_pictures
+
+    @property
+    def method(self) -> str:
+        """How the model was made, for its card."""
+        return self._method + ("; the opponent also judges by SqueezeNet's features" if self.opponent.head else "")
 
     @property
     def last_phase_at(self) -> float:

@@ -119,7 +119,7 @@ def test_perceptual_network_is_opponent_to_every_family(tmp_path: Path, family: 
     network = SqueezeNetFeatures(squeezenet_file(tmp_path / "weights.npz"))
     config = replace(TINY, family=family, resolution=32)
     model = Plain(config, made_up_faces(resolution=32), Likeness(network, None), "cpu", compiled=False)
-    assert model.opponent.head is not None
+    assert model.opponent.head is not None and "SqueezeNet" in model.method
     before = [p.clone() for p in model.opponent.head.parameters()]
     model.step()
     assert any(not torch.equal(a, b) for a, b in zip(before, model.opponent.head.parameters(), strict=True))
