@@ -54,7 +54,7 @@ def bench_invert(
         check_output(plot)
     setup = prepare(**flags)
     nodes = clip_nodes("source", clip, setup.model, setup.chosen)
-    made = execute([nodes["align"]], setup.store, TerminalReporter(), setup.device)
+    made = execute([nodes["track"], nodes["align"]], setup.store, TerminalReporter(), setup.device)
     track, _ = load_track(made["source/track"])
     bundle = load_bundle(str(setup.model.folder), setup.device)
     network = SqueezeNetFeatures(features).to(setup.device) if features is not None else None
