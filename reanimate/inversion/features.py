@@ -5,6 +5,8 @@ The weights of FaceFeatures are this project's own and part of a bundle; none of
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -154,9 +156,10 @@ def fetched_weights(what: str, url: str) -> dict[str, torch.Tensor]:
         WeightsUnavailable: `what` needs them, and they are not cached and cannot be fetched.
     """
     try:
-        weights: dict[str, torch.Tensor] = torch.hub.load_state_dict_from_url(
-            url, map_location="cpu", check_hash=True, progress=False
-        )
+        with contextlib.redirect_stdout(sys.stderr):  # torch says there what it downloads; results are for stdout
+            weights: dict[str, torch.Tensor] = torch.hub.load_state_dict_from_url(
+                url, map_location="cpu", check_hash=True, progress=False
+            )
     # RuntimeError is torch's word for a digest that does not match
     except (OSError, RuntimeError, UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
