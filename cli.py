@@ -12,6 +12,7 @@ from pipeline.commands.bench import bench
 from pipeline.commands.cache import cache
 from pipeline.commands.doctor import doctor
 from pipeline.commands.evaluate import evaluate
+from pipeline.commands.faces import faces
 from pipeline.commands.invert import invert
 from pipeline.commands.models import models
 from pipeline.commands.options import (
@@ -20,9 +21,9 @@ from pipeline.commands.options import (
     deliver,
     inversion_options,
     motion_options,
+    pose_options,
     prepare,
     running_options,
-    smooth_option,
 )
 from pipeline.commands.pose import pose
 from pipeline.commands.terminal import TerminalReporter, print_error, print_path
@@ -43,7 +44,7 @@ def root() -> None:
 @click.option("-o", "--output", type=PATH, default=None, help="The video to write. [default: TARGET_SOURCE.mp4]")
 @inversion_options
 @motion_options
-@smooth_option
+@pose_options
 @running_options
 def run(
     source: Path, target: Path, output: Path | None, until: str | None, force: tuple[str, ...], **flags: Any
@@ -81,7 +82,7 @@ def run(
 @click.argument("target", type=PATH)
 @inversion_options
 @motion_options
-@smooth_option
+@pose_options
 @running_options
 def plan(source: Path, target: Path, until: str | None, force: tuple[str, ...], **flags: Any) -> None:
     """Say what `run` would do, and why.
@@ -101,7 +102,7 @@ def plan(source: Path, target: Path, until: str | None, force: tuple[str, ...], 
     click.echo(describe(steps, {"source": source, "target": target}, setup))
 
 
-for command in (pose, invert, evaluate, bench, models, train, cache, doctor):
+for command in (pose, faces, invert, evaluate, bench, models, train, cache, doctor):
     root.add_command(command)
 
 

@@ -38,6 +38,8 @@ _INVERSION = (
         show_default=True,
         help="How much work an inversion is: few passes a frame, many, or the paper's 1000 from zeros.",
     ),
+    click.option("--face", default=None, metavar="N|left|right|largest",
+                 help="Whose face of the source is followed; N counts from the left. [default: largest]"),
     click.option("--on-missing-face", type=click.Choice(["error", "interpolate", "ignore"]), default=None,
                  help="What a frame without a face means. [default: interpolate]"),
     click.option("--config", "config_file", type=PATH, default=None, help="TOML file with a table per stage."),
@@ -49,7 +51,27 @@ _MOTION = (
     click.option("--layers", default=None, metavar="A-B", help="What moves, such as 0-5 or 0,2,4. [default: all]"),
     click.option("--amplitude", type=click.Choice(["source", "model"]), default="source", show_default=True,
                  help="Move as far as the source does, or as far as is typical for the model."),
+    click.option("--reference", type=click.Choice(["mean", "nearest"]), default=None,
+                 help="The target's own pose stands for the source's mean, or for the frames most like it. "
+                 "[default: mean]"),
+    click.option("--limit/--no-limit", default=None, help="No code moves farther than the model's own differ. "
+                 "[default: no limit]"),
+    click.option("--hold-colour/--free-colour", default=None,
+                 help="Keep the mean colour of the picture whatever the source's light does. [default: free]"),
+    click.option("--head-motion", type=click.Choice(["none", "roll", "all"]), default=None,
+                 help="Put back the source's roll, or roll, place and size, which alignment took away. "
+                 "[default: none]"),
     click.option("--size", type=int, default=None, help="Side of the video, px. [default: the model's resolution]"),
+)  # fmt: skip
+_POSE = (
+    click.option("--smooth", type=float, default=None, help="Width of the window, seconds. [default: 0.12]"),
+    click.option("--filter", "method", default=None,
+                 type=click.Choice(["moving-average", "gaussian", "savitzky-golay", "one-euro"]),
+                 help="What smooths; one-euro looks at no later frame. [default: moving-average]"),
+    click.option("--regain", type=float, default=None, metavar="SHARE",
+                 help="Put back so much of the motion that inversion lost, as landmarks show it. [default: 0]"),
+    click.option("--shrink", type=float, default=None, metavar="SHARE",
+                 help="Draw the motion so far towards what is pose in this model. [default: 0]"),
 )  # fmt: skip
 _RUNNING = (
     click.option("--until", default=None, metavar="STAGE", help="Stop after this stage."),
@@ -64,8 +86,8 @@ def _decorate(options: tuple[Callable[[Command], Command], ...]) -> Callable[[Co
 model_options = _decorate(_MODEL)
 inversion_options = _decorate(_INVERSION)
 motion_options = _decorate(_MOTION)
+pose_options = _decorate(_POSE)
 running_options = _decorate(_RUNNING)
-smooth_option = click.option("--smooth", type=float, default=None, help="Seconds of moving average. [default: 0.12]")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -92,10 +114,14 @@ def prepare(**flags: Any) -> Setup:
     store, reporter = Store(cache_dir(flags.get("cache_dir"))), TerminalReporter()
     model = open_model(str(find_model(flags["model"], store, reporter)))
     overrides = {
+        "track": {"face": flags.get("face")},
         "align": {"on_missing_face": flags.get("on_missing_face")},
-        "smooth": {"seconds": flags.get("smooth")},
-        "apply": {"gain": flags.get("gain"), "layers": parse_layers(flags.get("layers"))},
-        "encode": {"size": flags.get("size")},
+        "refine": {name: flags.get(name) for name in ("regain", "shrink")},
+        "smooth": {"seconds": flags.get("smooth"), "method": flags.get("method")},
+        "apply": {name: flags.get(name) for name in ("gain", "reference", "limit")}
+        | {"layers": parse_layers(flags.get("layers"))},
+        "synthesize": {"hold_colour": flags.get("hold_colour")},
+        "encode": {name: flags.get(name) for name in ("size", "head_motion")},
         "invert": flags.get("invert") or {},
     }
     chosen = settings(

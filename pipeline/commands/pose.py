@@ -15,8 +15,8 @@ from pipeline.commands.options import (
     inversion_options,
     make_folder,
     motion_options,
+    pose_options,
     prepare,
-    smooth_option,
 )
 from pipeline.commands.terminal import TerminalReporter, print_path
 
@@ -30,7 +30,7 @@ def pose() -> None:
 @click.argument("source", type=PATH)
 @click.option("-o", "--output", type=PATH, default=Path("pose.npz"), show_default=True, help="The file to write.")
 @inversion_options
-@smooth_option
+@pose_options
 def export(source: Path, output: Path, **flags: Any) -> None:
     """Write the pose of SOURCE, a video, without the person's identity.
 

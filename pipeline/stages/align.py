@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +14,11 @@ from pipeline.stages.clip import open_clip
 from pipeline.streams import FrameWriter
 from reanimate.errors import FaceNotFound, MediaError
 from reanimate.faces.align import crop
+from reanimate.faces.light import brightness, even_light, lit
+from reanimate.types import FaceTrack, UInt8
 
 CROPS = "crops.npy"
+SAID = 0.1  # spread of the factors from which on it is worth a word
 LEAST_SHARE = 0.1  # of frames with a face, below which a clip is hardly of a face at all
 
 
@@ -27,6 +31,8 @@ class AlignParams:
     on_missing_face: Literal["error", "interpolate", "ignore"] = "interpolate"
     """A frame without a face: an error; filled from its neighbours as long as most of the clip has faces; or however
     few there are."""
+    light: Literal["as-filmed", "even"] = "even"
+    """Whether a shot's changes of light are taken out, so that they are no movement."""
 
 
 def run(job: Job) -> None:
@@ -35,15 +41,27 @@ def run(job: Job) -> None:
     track, info = load_track(job.inputs["track"])
     missing = [int(i) for i in np.flatnonzero(~track.detected)]
     _check_missing(missing, info.num_frames, params.on_missing_face, path.name)
-    _, frames = open_clip(path)
-    job.reporter.start("align", info.num_frames)
+    evened = params.light == "even" and info.num_frames > 1
+    job.reporter.start("align", info.num_frames * (2 if evened else 1))
+    gains = np.ones(info.num_frames)
+    if evened:
+        seen = [brightness(picture) for picture in _crops(job, track)]
+        gains = even_light(np.array(seen + [np.nan] * (info.num_frames - len(seen))), track.cuts)
     with FrameWriter(job.folder / CROPS, info.num_frames, params.resolution) as writer:
-        for frame, quad in zip(frames, track.quads, strict=False):
-            writer.write(crop(frame, quad, params.resolution))
-            job.reporter.advance()
+        for picture, gain in zip(_crops(job, track), gains, strict=False):
+            writer.write(lit(picture, gain))
         if writer.count < info.num_frames:
             raise MediaError(path, f"gave {writer.count} frames where it gave {info.num_frames} before")
     job.reporter.finish()
+    if np.ptp(gains) > SAID:
+        job.reporter.say(f"{path.name}: light evened out, by factors from {gains.min():.2f} to {gains.max():.2f}")
+
+
+def _crops(job: Job, track: FaceTrack) -> Iterator[UInt8]:
+    _, frames = open_clip(job.inputs["clip"])
+    for frame, quad in zip(frames, track.quads, strict=False):
+        yield crop(frame, quad, job.params.resolution)
+        job.reporter.advance()
 
 
 def _check_missing(missing: list[int], num_frames: int, policy: str, where: str) -> None:
@@ -55,4 +73,4 @@ def _check_missing(missing: list[int], num_frames: int, policy: str, where: str)
         raise FaceNotFound(missing, num_frames, "trim the clip, or go on with --on-missing-face ignore", where)
 
 
-STAGE = Stage("align", 1, ("clip", "track"), AlignParams, run)
+STAGE = Stage("align", 2, ("clip", "track"), AlignParams, run)
