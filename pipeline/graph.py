@@ -161,7 +161,8 @@ def _reference(model: Model) -> dict[str, Any]:
     return {"model_digest": model.card.digest, "model": str(model.folder)}
 
 
-def _subspace(model: Model) -> Node:
+def subspace_node(model: Model) -> Node:
+    """The node of where poses lie in a model."""
     return Node(subspace.STAGE, subspace.SubspaceParams(**_reference(model)), {}, "model/subspace")
 
 
@@ -179,7 +180,7 @@ def pose_nodes(source: Path, model: Model, chosen: Mapping[str, Any]) -> dict[st
     pose, wanted = nodes["decompose"], chosen["refine"]
     if wanted.regain or wanted.shrink:
         inputs: dict[str, Node | FileInput] = {"pose": pose, "latents": nodes["invert"], "track": nodes["track"]}
-        inputs["subspace"] = _subspace(model)
+        inputs["subspace"] = subspace_node(model)
         params = refine.RefineStageParams(**asdict(wanted), **_reference(model))
         pose = nodes["refine"] = Node(refine.STAGE, params, inputs, "source/refine")
     inputs = {"pose": pose, "track": nodes["track"]}
@@ -216,7 +217,7 @@ def _frames(target: Path, pose: Node, model: Model, chosen: Mapping[str, Any], *
         inputs = {"pose": pose, "identity": identity}
     stage = apply.STAGE
     if chosen["apply"].limit:
-        stage, inputs["subspace"] = apply.LIMITED, _subspace(model)
+        stage, inputs["subspace"] = apply.LIMITED, subspace_node(model)
     applied = Node(stage, chosen["apply"], inputs, "apply")
     params = synthesize.SynthesizeStageParams(**asdict(chosen["synthesize"]), **_reference(model))
     return Node(synthesize.STAGE, params, {"latents": applied}, "synthesize")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.commands.bench_motion import motion
 from pipeline.commands.options import PATH, cache_dir, inversion_options, json_option, make_folder, prepare
 from pipeline.commands.terminal import TerminalReporter, one_line
 from reanimate.errors import ConfigError, MediaError, ReanimateError
@@ -278,3 +279,6 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
     click.echo(f"| | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
     for name, row in rows.items():
         click.echo(f"| {name} | {' | '.join(str(row.get(column, '')) for column in columns)} |")
+
+
+bench.add_command(motion)

@@ -10,12 +10,12 @@ import numpy as np
 
 from pipeline.artefacts import load_track
 from pipeline.stage import Job, Stage
-from pipeline.stages.clip import open_clip
+from pipeline.stages.clip import open_clip, spans
 from pipeline.streams import FrameWriter
 from reanimate.errors import FaceNotFound, MediaError
 from reanimate.faces.align import crop
 from reanimate.faces.light import brightness, even_light, lit
-from reanimate.types import FaceTrack, UInt8
+from reanimate.types import FaceTrack, UInt8, shots
 
 CROPS = "crops.npy"
 SAID = 0.1  # spread of the factors from which on it is worth a word
@@ -41,6 +41,8 @@ def run(job: Job) -> None:
     track, info = load_track(job.inputs["track"])
     missing = [int(i) for i in np.flatnonzero(~track.detected)]
     _check_missing(missing, info.num_frames, params.on_missing_face, path.name)
+    for done in _filled(track):
+        job.reporter.say(f"{path.name}: {done}")
     evened = params.light == "even" and info.num_frames > 1
     job.reporter.start("align", info.num_frames * (2 if evened else 1))
     gains = np.ones(info.num_frames)
@@ -55,6 +57,19 @@ def run(job: Job) -> None:
     job.reporter.finish()
     if np.ptp(gains) > SAID:
         job.reporter.say(f"{path.name}: light evened out, by factors from {gains.min():.2f} to {gains.max():.2f}")
+
+
+def _filled(track: FaceTrack) -> list[str]:
+    """What is done about frames without a face, in words."""
+    found = []
+    empty = [shot for shot in shots(track.cuts) if not track.detected[shot].any()]
+    still = [i for shot in empty for i in range(shot.start, shot.stop)]
+    filled = [int(i) for i in np.flatnonzero(~track.detected) if i not in set(still)]
+    if filled:
+        found.append(f"frames {spans(filled)} show no face and are filled from their neighbours in the shot")
+    if still:
+        found.append(f"frames {spans(still)} are shots without any face and do not move")
+    return found
 
 
 def _crops(job: Job, track: FaceTrack) -> Iterator[UInt8]:

@@ -13,8 +13,8 @@ from pipeline.stage import Job, Stage
 from pipeline.stages.subspace import load_subspace
 from reanimate.errors import ConfigError, MediaError
 from reanimate.motion import apply, reference
-from reanimate.subspace import soft_limit
-from reanimate.types import Float32, Latents
+from reanimate.subspace import Subspace, soft_limit
+from reanimate.types import Float32, Identity, Latents, PoseDeltas
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +45,33 @@ class ApplyParams:
 
 def run(job: Job) -> None:
     """Identity and PoseDeltas to Latents."""
-    _, ws, frame_rate = _applied(job)
-    save_latents(job.folder, Latents(ws, np.full(len(ws), np.nan, np.float32), frame_rate))
+    identity, pose = load_identity(job.inputs["identity"]), load_deltas(job.inputs["pose"])
+    _save(job, moved(identity, pose, job.params, None), pose.frame_rate)
 
 
 def run_limited(job: Job) -> None:
     """The same, held where the model's codes are."""
-    own, ws, frame_rate = _applied(job)
-    moved = soft_limit(ws.astype(np.float64) - own, load_subspace(job.inputs["subspace"]))
-    ws = (own + moved).astype(np.float32)
+    identity, pose = load_identity(job.inputs["identity"]), load_deltas(job.inputs["pose"])
+    _save(job, moved(identity, pose, job.params, load_subspace(job.inputs["subspace"])), pose.frame_rate)
+
+
+def moved(identity: Identity, pose: PoseDeltas, params: ApplyParams, space: Subspace | None) -> Float32:
+    """Codes [T, L, D] of an identity that moves; `space` may be None where no limit is asked for.
+
+    Raises:
+        MediaError: the pose is of another model's size.
+    """
+    if identity.ws.shape != pose.deltas.shape[1:]:  # a file may claim any model
+        raise MediaError("pose", f"has {pose.deltas.shape[1:]} numbers a frame, the model {identity.ws.shape}")
+    away_from = reference(pose, identity) if params.reference == "nearest" else None
+    ws = apply(identity, pose, params.gain, params.scale, params.layers, params.group_gains, away_from)
+    if params.limit and space is not None:
+        ws = (identity.ws + soft_limit(ws.astype(np.float64) - identity.ws, space)).astype(np.float32)
+    return ws
+
+
+def _save(job: Job, ws: Float32, frame_rate: Fraction) -> None:
     save_latents(job.folder, Latents(ws, np.full(len(ws), np.nan, np.float32), frame_rate))
-
-
-def _applied(job: Job) -> tuple[Float32, Float32, Fraction]:
-    params, deltas = job.params, load_deltas(job.inputs["pose"])
-    identity = load_identity(job.inputs["identity"])
-    if identity.ws.shape != deltas.deltas.shape[1:]:  # a file may claim any model
-        raise MediaError("pose", f"has {deltas.deltas.shape[1:]} numbers a frame, the model {identity.ws.shape}")
-    away_from = reference(deltas, identity) if params.reference == "nearest" else None
-    ws = apply(identity, deltas, params.gain, params.scale, params.layers, params.group_gains, away_from)
-    return identity.ws, ws, deltas.frame_rate
 
 
 STAGE = Stage("apply", 2, ("identity", "pose"), ApplyParams, run)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Done, write_clip
+from conftest import SHARED, Done, write_clip
 
 from pipeline.artefacts import load_track
 from reanimate.faces.align import pose_from_quad
 from reanimate.images import read_image, resize
+from reanimate.types import shots
+from reanimate.video import probe
 
 Call = Callable[..., Done]
 
@@ -64,3 +66,28 @@ def test_who_must_be_a_word_or_a_number(call: Call, source: Path, face_picture: 
 def test_clip_without_a_face_has_none_to_number(call: Call, tmp_path: Path) -> None:
     write_clip(tmp_path / "blank.mp4", np.zeros((3, 64, 64, 3), np.uint8))
     assert "no face in 3 of 3 frames" in call("faces", "blank.mp4", code=1).error
+
+
+CUTS = SHARED / "clips" / "cuts_and_missing_faces.mp4"
+
+
+@pytest.mark.skipif(not CUTS.is_file(), reason="shared/clips is not here")
+def test_no_frame_is_lost_and_nobody_mixed_up_where_shots_change_and_faces_go(
+    call: Call, face_picture: Path, quick: list[object], tmp_path: Path
+) -> None:
+    done = call("run", CUTS, face_picture, *quick, "-o", "out.mp4")
+    assert probe(tmp_path / "out.mp4").num_frames == probe(CUTS).num_frames
+    (folder,) = call("run", CUTS, face_picture, *quick, "--until", "source/track").out.split()
+    track, _ = load_track(Path(folder))
+    for shot in shots(track.cuts):
+        points, seen = track.landmarks[shot], track.detected[shot]
+        middle, width = points[seen].mean(1), np.ptp(points[seen][..., 0], axis=1)
+        if len(middle) > 1:
+            steps = np.linalg.norm(np.diff(middle, axis=0), axis=1)
+            assert (steps < width[:-1]).all(), "within a shot, nobody jumps"
+    cuts = [int(i) for i in np.flatnonzero(track.cuts) if i]
+    assert f"scene cuts at frames {', '.join(map(str, cuts))};" in done.err
+    missing = int((~track.detected).sum())
+    assert f"no face in {missing} of {len(track.detected)} frames" in done.err
+    assert "filled from their neighbours in the shot" in done.err
+    assert "shots without any face and do not move" in done.err
