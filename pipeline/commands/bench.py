@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.commands.bench_motion import motion
+from pipeline.commands.machine import machine
 from pipeline.commands.options import PATH, cache_dir, inversion_options, json_option, make_folder, prepare
 from pipeline.commands.terminal import TerminalReporter, one_line
 from reanimate.errors import ConfigError, MediaError, ReanimateError
@@ -258,14 +258,6 @@ def _table(rows: list[dict[str, Any]]) -> str:
         cells = [row["error"], *[""] * (len(names) - 1)] if "error" in row else [str(row[name]) for name in names]
         lines.append(f"| {' | '.join([row['source'], row['target'], *cells, str(row['seconds'])])} |")
     return "\n".join(lines)
-
-
-def machine(device: str) -> str:
-    """The machine in words."""
-    import torch
-
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{torch.get_num_threads()} CPU threads"
-    return f"{name}, {platform.machine()}, torch {torch.__version__}, python {platform.python_version()}"
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:

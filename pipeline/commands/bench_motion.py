@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from pipeline.commands.machine import machine
 from pipeline.commands.options import PATH, check_output, json_option, model_options, prepare
 from pipeline.commands.terminal import TerminalReporter, print_path
 from reanimate.errors import MediaError
@@ -58,7 +59,6 @@ def motion(
 
     Example: reanimate bench motion videos ann.jpg bob.jpg --page docs/motion.md
     """
-    from pipeline.commands.bench import machine
     from pipeline.motion_page import draw, write
     from pipeline.motion_runs import open_bench
     from pipeline.motion_sweeps import sweep
