@@ -38,10 +38,10 @@ crops = [crop(picture, quad, generator.resolution) for picture, quad in zip(pict
 # its code, each frame starting from the one before
 batch = to_tensor(np.stack(crops))
 solutions = [inverter.first(batch[:1])]
+anchor = inverter.offset(solutions[0].variable, batch[:1])
 for t in range(1, FRAMES):
-    first = (solutions[0].variable, batch[:1])
-    start = inverter.follow(solutions[-1].variable, batch[t - 1 : t], batch[t : t + 1], first)
-    solutions.append(inverter.next(batch[t : t + 1], start))
+    start = inverter.follow(solutions[-1].variable, batch[t - 1 : t], batch[t : t + 1], anchor)
+    solutions.append(inverter.next(batch[t : t + 1], start, solutions[0].memory))
 ws = torch.cat([solution.ws for solution in solutions]).numpy()
 loss = torch.cat([solution.loss for solution in solutions]).numpy()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from reanimate.generators.protocol import GeneratorConfig, NoiseMode
+from reanimate.generators.protocol import GeneratorConfig, Noise
 
 
 class StyleGenerator(nn.Module):
@@ -40,7 +40,12 @@ class StyleGenerator(nn.Module):
             ws = torch.cat([self.w_avg.lerp(ws[:, :cutoff], truncation_psi), ws[:, cutoff:]], 1)
         return ws
 
-    def synthesis(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
+    def noise_maps(self) -> list[torch.Tensor]:
+        """[H, W] of every layer with noise; none if all strengths are zero."""
+        drawn = any(bool(value.any()) for name, value in self.named_parameters() if name.endswith("noise_strength"))
+        return [value for name, value in self.named_buffers() if name.endswith("noise_const")] if drawn else []
+
+    def synthesis(self, ws: torch.Tensor, noise_mode: Noise = "const") -> torch.Tensor:
         """[N, 3, R, R] for ws [N, L, D]."""
         picture: torch.Tensor = self.synthesis_network(ws, noise_mode)
         return picture
@@ -57,6 +62,10 @@ class LatentGenerator(nn.Module):
         self.num_ws, self.w_dim, self.z_dim, self.c_dim = 1, config.w_dim, config.w_dim, c_dim
         self.resolution = config.resolution
         self.register_buffer("w_avg", torch.zeros(self.z_dim), persistent=False)
+
+    def noise_maps(self) -> list[torch.Tensor]:
+        """There is no noise."""
+        return []
 
     def mapping(
         self,

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from reanimate.generators.base import check_label, normalized, one_hot
+from reanimate.generators.frozen import Frozen
 
 SQRT2 = math.sqrt(2)
 Activation = Literal["lrelu", "linear", "relu", "tanh", "sigmoid", "elu", "selu", "softplus", "swish"]
@@ -72,7 +73,7 @@ class MappingConfig:
 
 
 class FullyConnected(nn.Module):
-    """A linear layer whose weight is stored at unit scale; its gain multiplies the input, which is smaller."""
+    """A linear layer whose weight is stored at unit scale, so that every layer learns at the same rate."""
 
     def __init__(self, in_features: int, out_features: int, bias_init: float = 0.0, lr_multiplier: float = 1.0) -> None:
         super().__init__()
@@ -80,10 +81,14 @@ class FullyConnected(nn.Module):
         self.bias = nn.Parameter(torch.full([out_features], bias_init))
         self.weight_gain = lr_multiplier / math.sqrt(in_features)
         self.bias_gain = lr_multiplier
+        self._frozen: Frozen[tuple[torch.Tensor, torch.Tensor]] = Frozen()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[..., out_features] for [..., in_features]."""
-        return functional.linear(x * self.weight_gain, self.weight, self.bias * self.bias_gain)
+        return functional.linear(x, *self._frozen.of([self.weight, self.bias], self._scaled))
+
+    def _scaled(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.weight * self.weight_gain, self.bias * self.bias_gain
 
 
 class MappingNetwork(nn.Module):

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from reanimate.generators.base import LatentGenerator
-from reanimate.generators.protocol import NoiseMode
+from reanimate.generators.protocol import Noise
 
 Variant = Literal["resnet", "resnet2", "resnet3", "resnet4"]
 RESIDUAL = 0.1  # share of a block's own output
@@ -108,7 +108,7 @@ class Mescheder(LatentGenerator):
         kernel = _KERNEL[config.variant]
         self.conv_img = nn.Conv2d(config.channels[-1], 3, kernel, padding=kernel // 2)
 
-    def synthesis(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
+    def synthesis(self, ws: torch.Tensor, noise_mode: Noise = "const") -> torch.Tensor:
         """[N, 3, R, R] for z as codes [N, 1, z_dim]; there is no noise."""
         del noise_mode
         z, c = ws[:, 0].tensor_split([self.z_dim], 1)

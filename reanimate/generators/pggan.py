@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from reanimate.generators.base import LatentGenerator, check_label, normalized, one_hot
-from reanimate.generators.protocol import NoiseMode
+from reanimate.generators.protocol import Noise
 
 SQRT2 = math.sqrt(2)
 SMALLEST = 8  # px: what has not grown at all is no progressively grown generator
@@ -181,7 +181,7 @@ class PGGAN(LatentGenerator):
             self.add_module(f"b{at}", Block(config, i))
             self.add_module(f"torgb_lod{len(config.channels) - 1 - i}", nn.Conv2d(channels, 3, 1))
 
-    def synthesis(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
+    def synthesis(self, ws: torch.Tensor, noise_mode: Noise = "const") -> torch.Tensor:
         """[N, 3, R, R] for z as codes [N, 1, z_dim]; there is no noise."""
         del noise_mode
         x = ws[:, 0]

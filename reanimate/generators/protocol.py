@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
 
 NoiseMode = Literal["const", "none", "random"]
+Noise = NoiseMode | Sequence[torch.Tensor]
+"""Which noise, or one map [N, 1, H, W] for each of a generator's noise inputs."""
 
 
 class GeneratorConfig(Protocol):
@@ -75,5 +78,8 @@ class Generator(Protocol):
         Codes of the first `truncation_cutoff` layers (all if None) are drawn towards w_avg by `truncation_psi`.
         """
 
-    def synthesis(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
+    def noise_maps(self) -> list[torch.Tensor]:
+        """The stored noise [H, W] of every layer that takes noise, in order; none if nothing of it is drawn."""
+
+    def synthesis(self, ws: torch.Tensor, noise_mode: Noise = "const") -> torch.Tensor:
         """[N, 3, R, R] pictures, nominally in [-1, 1], for codes [N, L, D]; `const` noise is the stored one."""

@@ -27,7 +27,7 @@ from reanimate.generators.pggan import (
     layer_weight,
     transformed,
 )
-from reanimate.generators.protocol import NoiseMode
+from reanimate.generators.protocol import Noise
 
 INSTANCE_EPSILON = 1e-8
 FirstKind = Literal["const", "dense"]
@@ -156,11 +156,12 @@ class SynthesisLayer(nn.Module):
         if config.styles:
             self.style = nn.Linear(config.w_dim, 2 * out_channels)
 
-    def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: NoiseMode) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: Noise | torch.Tensor) -> torch.Tensor:
         """[N, C, H, W] for what the layer before gave (codes [N, D] for the first) and this layer's codes [N, D]."""
         x = self._transformed(x)
         if self.config.noise and noise_mode != "none":
-            noise = self.noise_const if noise_mode == "const" else torch.randn_like(x[:, :1])
+            stored = self.noise_const if noise_mode == "const" else torch.randn_like(x[:, :1])
+            noise = noise_mode if isinstance(noise_mode, torch.Tensor) else stored
             x = x.addcmul_(noise, self.noise_strength[:, None, None])  # in place: x is new, and up to 128 MB
         x = activated(x, self.config.activation)
         if self.config.pixel_norm:
@@ -205,10 +206,14 @@ class SynthesisBlock(nn.Module):
             self.layer0 = SynthesisLayer(config, kind, config.w_dim, channels, resolution)
         self.layer1 = SynthesisLayer(config, "plain", channels, channels, resolution)
 
-    def forward(self, x: torch.Tensor, ws: Sequence[torch.Tensor], noise_mode: NoiseMode) -> torch.Tensor:
-        """[N, C, H, W] for what the block before gave (codes [N, D] for the first) and a code [N, D] for each layer."""
-        x = self.layer0(x, ws[0], noise_mode)
-        activations: torch.Tensor = self.layer1(x, ws[1], noise_mode)
+    def forward(
+        self, x: torch.Tensor, ws: Sequence[torch.Tensor], noise: Sequence[Noise | torch.Tensor]
+    ) -> torch.Tensor:
+        """[N, C, H, W] for what the block before gave (codes [N, D] for the first), and for each layer its code [N, D]
+        and its noise.
+        """
+        x = self.layer0(x, ws[0], noise[0])
+        activations: torch.Tensor = self.layer1(x, ws[1], noise[1])
         return activations
 
 
@@ -222,13 +227,14 @@ class SynthesisNetwork(nn.Module):
             self.add_module(f"b{at}", SynthesisBlock(config, i, at))
             self.add_module(f"torgb_lod{len(config.channels) - 1 - i}", nn.Conv2d(channels, 3, 1))
 
-    def forward(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
+    def forward(self, ws: torch.Tensor, noise_mode: Noise = "const") -> torch.Tensor:
         """[N, 3, R, R] for ws [N, L, D]."""
         codes = ws.expand(-1, 2 * len(self.config.channels), -1).unbind(1)  # without styles, there is one code
+        noises = [noise_mode] * len(codes) if isinstance(noise_mode, str) else list(noise_mode)
         x = codes[0]
         pictures = []
         for i, (lod, at) in enumerate(drawn(self.config.resolution, self.config.lod)):
-            x = self.get_submodule(f"b{at}")(x, codes[2 * i : 2 * i + 2], noise_mode)
+            x = self.get_submodule(f"b{at}")(x, codes[2 * i : 2 * i + 2], noises[2 * i : 2 * i + 2])
             pictures.append(self.get_submodule(f"torgb_lod{lod}")(x))
         return grown(pictures, self.config.lod)
 

@@ -21,7 +21,7 @@ from torch.nn import functional
 from reanimate.generators.base import StyleGenerator
 from reanimate.generators.frozen import Frozen
 from reanimate.generators.mapping import SQRT2, Activation, FullyConnected, MappingConfig, MappingNetwork, activate
-from reanimate.generators.protocol import NoiseMode
+from reanimate.generators.protocol import Noise
 from reanimate.generators.resampling import convolve, upsample
 
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
@@ -121,7 +121,9 @@ class SynthesisLayer(nn.Module):
             self.noise_strength = nn.Parameter(torch.zeros([]))
             self.register_buffer("noise_const", torch.randn(resolution, resolution))
 
-    def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: NoiseMode, fir: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, w: torch.Tensor, noise_mode: Noise | torch.Tensor, fir: torch.Tensor
+    ) -> torch.Tensor:
         """[N, C', H', W'] for activations [N, C, H, W] and codes [N, D]."""
         noises = [self.noise_strength, self.noise_const] if self.config.use_noise else []
         own = self._frozen.of([self.weight, self.bias, *noises], self._constants)
@@ -129,9 +131,12 @@ class SynthesisLayer(nn.Module):
         demodulation = (styles.square() @ own.energy + DEMODULATION_EPSILON / self.gain**2).rsqrt()
         x = self._convolved(x * styles[:, :, None, None], own.weight, fir)
         x = (x * demodulation[:, :, None, None]).add_(own.bias)  # gradients need neither sum, so it may be overwritten
-        if own.noise is not None and noise_mode != "none":
-            const = noise_mode == "const"
-            x = x.add_(own.noise if const else torch.randn_like(x[:, :1]) * (self.noise_strength * self.gain))
+        if isinstance(noise_mode, torch.Tensor):
+            x = x + noise_mode * (self.noise_strength * self.gain)
+        elif noise_mode == "random" and self.config.use_noise:
+            x = x.add_(torch.randn_like(x[:, :1]) * (self.noise_strength * self.gain))
+        elif noise_mode == "const" and own.noise is not None:
+            x = x.add_(own.noise)
         lrelu = self.config.activation == "lrelu"
         x = functional.leaky_relu_(x, 0.2) if lrelu else activate(x, self.config.activation)
         return _clamped(x, self.config.conv_clamp)
@@ -141,7 +146,11 @@ class SynthesisLayer(nn.Module):
         if weight.device.type == "cpu" and not weight.requires_grad:
             weight = weight.contiguous(memory_format=torch.channels_last)  # activations take this order from it
         energy = self.weight.square().sum((2, 3)).T / self.gain**2  # so that its root divides by the gain
-        noise = self.noise_const * (self.noise_strength * self.gain) if self.config.use_noise else None
+        noise = None
+        if self.config.use_noise:
+            strength = self.noise_strength
+            silent = not (strength.requires_grad or strength.is_meta) and float(strength) == 0
+            noise = None if silent else self.noise_const * (strength * self.gain)
         return LayerConstants(weight, energy, self.bias[:, None, None] * self.gain, noise)
 
     def _convolved(self, x: torch.Tensor, weight: torch.Tensor, fir: torch.Tensor) -> torch.Tensor:
@@ -209,13 +218,16 @@ class SynthesisBlock(nn.Module):
         x: torch.Tensor | None,
         picture: torch.Tensor | None,
         ws: Sequence[torch.Tensor],
-        noise_mode: NoiseMode,
+        noise: Sequence[Noise | torch.Tensor],
         fir: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Activations and picture at this resolution; `ws` are this block's codes, the last for the picture."""
+        """Activations and picture at this resolution.
+
+        `ws` are this block's codes, the last for the picture, and `noise` what its layers get.
+        """
         given = self.const.expand(ws[0].shape[0], -1, -1, -1) if x is None else x
-        x = given if self.first else self.conv0(given, ws[0], noise_mode, fir)
-        x = self.conv1(x, ws[-2], noise_mode, fir)
+        x = given if self.first else self.conv0(given, ws[0], noise[0], fir)
+        x = self.conv1(x, ws[-2], noise[-1], fir)
         if self.shortcut:
             x = (x + self.skip(given, fir)) * math.sqrt(0.5)
         if picture is not None:
@@ -240,15 +252,18 @@ class SynthesisNetwork(nn.Module):
         fir = torch.full((taps, taps), 1 / taps**2) if taps else usual_filter()
         self.register_buffer("fir", fir, persistent=taps > 0)
 
-    def forward(self, ws: torch.Tensor, noise_mode: NoiseMode = "const", resolution: int | None = None) -> torch.Tensor:
+    def forward(self, ws: torch.Tensor, noise_mode: Noise = "const", resolution: int | None = None) -> torch.Tensor:
         """[N, 3, R, R] for ws [N, L, D]; with `resolution`, what the blocks up to it have drawn."""
         codes = ws.unbind(1)
+        layers = 2 * len(self.block_resolutions) - 1
+        noises = [noise_mode] * layers if isinstance(noise_mode, str) else list(noise_mode)
         x: torch.Tensor | None = None
         picture: torch.Tensor | None = None
         for i, at in enumerate(self.block_resolutions):
             # a block's last code is its ToRGB's, which the next block's first layer shares
             block_codes = codes[max(0, 2 * i - 1) : 2 * i + 2]
-            x, picture = self.get_submodule(f"b{at}")(x, picture, block_codes, noise_mode, self.fir)
+            block_noise = noises[max(0, 2 * i - 1) : 2 * i + 1]
+            x, picture = self.get_submodule(f"b{at}")(x, picture, block_codes, block_noise, self.fir)
             if at == resolution:
                 break
         if picture is None:

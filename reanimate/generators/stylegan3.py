@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from reanimate.generators.base import StyleGenerator
 from reanimate.generators.mapping import SQRT2, FullyConnected, MappingConfig, MappingNetwork
-from reanimate.generators.protocol import NoiseMode
+from reanimate.generators.protocol import Noise
 from reanimate.generators.resampling import convolve, upsample
 
 DEMODULATION_EPSILON = 1e-8
@@ -229,7 +229,7 @@ class SynthesisNetwork(nn.Module):
         for i, name in enumerate(self.layer_names):
             self.add_module(name, SynthesisLayer(config, i))
 
-    def forward(self, ws: torch.Tensor, noise_mode: NoiseMode = "const") -> torch.Tensor:
+    def forward(self, ws: torch.Tensor, noise_mode: Noise = "const") -> torch.Tensor:
         """[N, 3, R, R] for ws [N, L, D]."""
         del noise_mode
         codes = ws.unbind(1)

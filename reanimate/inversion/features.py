@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from reanimate.errors import MediaError, WeightsUnavailable
+from reanimate.generators.frozen import Frozen
 
 _SQUEEZENET_MEAN = (122.679, 116.669, 104.006)  # RGB, 0 to 255
 _FIRE_AFTER_POOL = (2, 4, 6)  # fire modules that a max-pool precedes
@@ -108,6 +109,7 @@ class FaceFeatures(nn.Module):
     def __init__(self, config: FaceFeaturesConfig) -> None:
         super().__init__()
         self.config = config
+        self._windows: dict[tuple[int, bool], Frozen[torch.Tensor]] = {}
         self.register_buffer("window", torch.ones(1, 1, WINDOW_SIDE, WINDOW_SIDE))
         for i, (before, after) in enumerate(pairwise((3, *config.widths))):
             self.add_module(f"down{i}", nn.Conv2d(before, after, 3, stride=2))
@@ -117,7 +119,7 @@ class FaceFeatures(nn.Module):
 
     def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """Four maps [N, C, H, W] for pictures [N, 3, R, R] in [-1, 1], R at least 32."""
-        return [x * self.window_at(x.shape[-1]).sqrt() for x in self.maps(pictures)]
+        return [x * self.window_at(x.shape[-1], root=True) for x in self.maps(pictures)]
 
     def maps(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """The maps before the window."""
@@ -129,10 +131,15 @@ class FaceFeatures(nn.Module):
             maps.append(self.get_submodule(f"tap{i}")(x))
         return maps
 
-    def window_at(self, side: int) -> torch.Tensor:
-        """[1, 1, side, side] with mean 1."""
-        window = functional.interpolate(self.window, size=(side, side), mode="area")
-        return window / window.mean()
+    def window_at(self, side: int, *, root: bool = False) -> torch.Tensor:
+        """[1, 1, side, side] with mean 1, or its square root."""
+
+        def compute() -> torch.Tensor:
+            window = functional.interpolate(self.window, size=(side, side), mode="area")
+            window = window / window.mean()
+            return window.sqrt() if root else window
+
+        return self._windows.setdefault((side, root), Frozen()).of([self.window], compute)
 
 
 def face_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Codes by optimisation: the picture that a generator makes of a code is brought close to a target.
 
 Source: Gabbay & Hoshen 2019, Eq. 1. Differs, outside the `paper` preset, in the start (the encoder's guess, or the
-frame before), in the falling step size and in stopping when nothing improves.
+frame before), in the optimiser, in the falling step size and in stopping when nothing improves.
 """
 
 from __future__ import annotations
@@ -17,9 +17,22 @@ from reanimate.errors import ConfigError
 from reanimate.generators.protocol import Generator
 from reanimate.inversion.encoder import Encoder
 from reanimate.inversion.losses import Loss, LossName
-from reanimate.inversion.spaces import Init, Space, check_space, from_ws, mean, to_ws, zeros
+from reanimate.inversion.optimisers import Memory, OptimiserName, make_optimiser
+from reanimate.inversion.spaces import (
+    Init,
+    Space,
+    as_maps,
+    check_noise,
+    check_space,
+    from_ws,
+    mean,
+    stored_noise,
+    to_ws,
+    zeros,
+)
 
 Preset = Literal["fast", "best", "paper"]
+NOISE_LR = 0.1  # of noise maps, beside a step size in units of W's RMS
 CARRIED = 0.5  # share of an offset's change that the next frame inherits; at 1, codes drift along the clip
 
 
@@ -32,19 +45,28 @@ class InvertParams:
     norm: int = 1
     """p of |a - b|^p."""
     init: Init = "encoder"
-    """Of a first frame; `encoder` falls back to `mean` for a model without one."""
+    """Of a key frame; `encoder` falls back to `mean` for a model without one."""
     warm_start: bool = True
     """Later frames begin where the frame before ended."""
-    first_steps: int = 250
-    """Passes for a still, a clip's first frame and the first frame after a cut."""
-    steps: int = 10
+    lanes: int = 8
+    """Frames in one pass: runs of a clip that are solved side by side."""
+    first_steps: int = 150
+    """Passes for a still and for the first frame of each run."""
+    steps: int = 30
     """Passes for any later frame."""
-    lr: float = 0.25
-    """Adam's step size for a first frame, in units of W's RMS."""
-    warm_lr: float = 0.05
-    """The same for a later frame, which has less far to go."""
+    optimiser: OptimiserName = "curvature"
+    lr: float = 1.0
+    """Step size for a key frame, in units of W's RMS; about 0.25 suits adam."""
+    warm_lr: float = 0.07
+    """The same for a later frame, which has less far to go; about 0.05 suits adam."""
     decay: bool = True
     """Whether the step size falls to nothing over a frame's passes (half a cosine)."""
+    proximity: float = 0.0
+    """Loss of a later frame per squared distance from its start, in units of W's RMS: less flicker, less fit."""
+    noise: bool = False
+    """Whether the noise maps of a picture are optimised beside its code."""
+    target_loss: float = 0.0
+    """Loss below which a frame is good enough."""
     patience: int = 30
     """Passes without improvement after which a frame is done; 0 never stops early."""
     tolerance: float = 1e-3
@@ -57,13 +79,27 @@ class InvertParams:
             raise ConfigError("norm", f"{self.norm} is not 1 or 2")
         if min(self.first_steps, self.steps) < 0 or min(self.lr, self.warm_lr) <= 0:
             raise ConfigError("steps", "steps must not be negative and step sizes must be positive")
+        if self.lanes < 1:
+            raise ConfigError("lanes", f"{self.lanes} is not at least 1")
+        if min(self.proximity, self.target_loss) < 0:
+            raise ConfigError("proximity", "proximity and target_loss must not be negative")
+        if self.noise and self.space == "noise":
+            raise ConfigError("noise", "space noise optimises the noise maps already")
 
 
 PRESETS: dict[Preset, InvertParams] = {
     "fast": InvertParams(),
-    "best": InvertParams(first_steps=1000, steps=100, patience=60),
+    "best": InvertParams(first_steps=1000, steps=150, patience=60),
     "paper": InvertParams(
-        init="zeros", warm_start=False, first_steps=1000, steps=1000, lr=1e-3, warm_lr=1e-3, decay=False, patience=0
+        init="zeros",
+        warm_start=False,
+        first_steps=1000,
+        steps=1000,
+        optimiser="adam",
+        lr=1e-3,
+        warm_lr=1e-3,
+        decay=False,
+        patience=0,
     ),
 }
 
@@ -79,22 +115,29 @@ class Solution:
     loss: torch.Tensor
     """[N]"""
     passes: int
-    """Generator passes with gradient."""
+    """Generator passes with gradient, each of all N pictures."""
+    memory: Memory
+    """What was learnt of the loss's curvature."""
+    noise: torch.Tensor | None = None
+    """[N, P] noise maps, if they were optimised; see spaces.as_maps."""
 
 
 class Inverter:
     """Inverts pictures [N, 3, R, R] with one generator, loss and set of parameters."""
 
     def __init__(self, generator: Generator, encoder: Encoder | None, loss: Loss, params: InvertParams) -> None:
-        """Raises ConfigError: the generator has no such space."""
+        """Raises ConfigError: the generator has no such space, or no noise to optimise."""
         check_space(params.space, generator.has_w, type(generator).__name__)
+        if params.noise or params.space == "noise":
+            check_noise(generator, type(generator).__name__)
         self.generator, self.loss, self.params = generator, loss, params
         self.encoder = encoder if params.init == "encoder" else None
-        self._unit = 1.0 if params.space == "z" or params.init == "zeros" else w_rms(generator)
+        plain = params.space in ("z", "noise") or params.init == "zeros"
+        self._unit = 1.0 if plain else w_rms(generator)
 
     @torch.no_grad()
     def start(self, target: torch.Tensor) -> torch.Tensor:
-        """[N, ...] the variable a first frame begins from."""
+        """[N, ...] the variable a key frame begins from."""
         if self.encoder is not None:
             return from_ws(self.generator, self.params.space, self.encoder(target))
         make = zeros if self.params.init == "zeros" else mean
@@ -106,86 +149,119 @@ class Inverter:
         before: torch.Tensor,
         target_before: torch.Tensor,
         target: torch.Tensor,
-        first: tuple[torch.Tensor, torch.Tensor] | None = None,
+        anchor: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The variable a later frame begins from: the frame before's, moved as the encoder sees the face move.
+        """The variable later frames begin from: the frames before's, moved as the encoder sees the faces move.
 
         Carrying the offset between code and encoder, rather than the code alone, lets a face that returns to an
-        earlier look return to an earlier code. With `first`, the variable and target of the shot's first frame, half
-        of what the offset has changed since then is taken back: what each frame's passes add cannot pile up.
+        earlier look return to an earlier code. With `anchor` [N, ...], the offset that key frames give reason to
+        expect, half of how far the offset has come from it is taken back: what each frame's passes add cannot pile up.
         """
-        if self.encoder is None or self.params.space == "z":
+        if self.encoder is None or self.params.space in ("z", "noise"):
             return before
         offset = before - self.start(target_before)
-        if first is not None:
-            offset = torch.lerp(first[0] - self.start(first[1]), offset, CARRIED)
+        if anchor is not None:
+            offset = torch.lerp(anchor, offset, CARRIED)
         return self.start(target) + offset
 
-    def first(self, target: torch.Tensor, on_pass: Callable[[], None] | None = None) -> Solution:
-        """Codes of pictures that nothing came before."""
-        params = self.params
-        return self._optimise(target, self.start(target), params.first_steps, params.lr, on_pass)
+    def offset(self, variable: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """[N, ...] how far solved variables are from what the encoder says of their targets; see `follow`."""
+        return variable - self.start(target)
 
-    def next(self, target: torch.Tensor, start: torch.Tensor) -> Solution:
-        """Codes of pictures that begin at `start`."""
-        return self._optimise(target, start, self.params.steps, self.params.warm_lr, None)
+    def first(self, target: torch.Tensor, on_pass: Callable[[], None] | None = None) -> Solution:
+        """Codes of pictures that nothing came before. Solved together, they learn curvature from each other."""
+        params = self.params
+        return self._optimise(target, self.start(target), params.first_steps, params.lr, Memory(), 0.0, on_pass)
+
+    def next(self, target: torch.Tensor, start: torch.Tensor, memory: Memory | None = None) -> Solution:
+        """Codes of pictures that begin at `start`, with the curvature that key frames have shown."""
+        params = self.params
+        memory = memory.copy() if memory is not None else Memory()
+        return self._optimise(target, start, params.steps, params.warm_lr, memory, params.proximity, None)
+
+    def draw(self, variable: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """[N, 3, R, R] the pictures of a solution's variable and noise."""
+        ws = to_ws(self.generator, self.params.space, variable)
+        noise = variable if self.params.space == "noise" else noise
+        return self.generator.synthesis(ws, "const" if noise is None else as_maps(self.generator, noise))
 
     def _optimise(
-        self, target: torch.Tensor, start: torch.Tensor, steps: int, lr: float, on_pass: Callable[[], None] | None
+        self,
+        target: torch.Tensor,
+        start: torch.Tensor,
+        steps: int,
+        lr: float,
+        memory: Memory,
+        proximity: float,
+        on_pass: Callable[[], None] | None,
     ) -> Solution:
-        params = self.params
-        prepared = self.loss.prepare(target)
-        variable = start.detach().clone().requires_grad_(True)
-        best, best_loss = variable.detach().clone(), torch.full([len(target)], math.inf)
-        plateau = _Plateau(len(target), params.patience, params.tolerance)
-        optimiser = torch.optim.Adam([variable], lr=lr * self._unit)
+        params, prepared = self.params, self.loss.prepare(target)
+        parts = [start.detach().clone()]
+        if params.noise:
+            parts.append(stored_noise(self.generator, len(target)))
+        for part in parts:
+            part.requires_grad_(True)
+        best = _Best(parts, params)
+        optimisers = [make_optimiser(params.optimiser, parts[0], lr * self._unit, memory)]
+        if params.noise:  # its numbers are near one
+            optimisers.append(torch.optim.Adam(parts[1:], lr=lr * NOISE_LR))
+        largest = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
         passes = 0
         for step in range(steps):
-            if params.decay:
-                optimiser.param_groups[0]["lr"] = lr * self._unit * 0.5 * (1 + math.cos(math.pi * step / steps))
-            losses = self.loss(self.generator.synthesis(to_ws(self.generator, params.space, variable)), prepared)
+            losses = self.loss(self.draw(*parts), prepared)
             passes += 1
-            best, best_loss = _keep_better(variable, losses, best, best_loss, plateau.waiting)
+            best.look(parts, losses)
             if on_pass is not None:
                 on_pass()
-            if not plateau.goes_on(best_loss):
+            if not best.goes_on():
                 break
-            optimiser.zero_grad(set_to_none=True)
             # pictures of a batch do not share variables, so the sum's gradient is each one's own
-            losses.sum().backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            total = losses.sum()
+            if proximity:
+                total = total + proximity * ((parts[0] - start) / self._unit).square().flatten(1).mean(1).sum()
+            for optimiser in optimisers:
+                optimiser.zero_grad(set_to_none=True)
+            total.backward()  # type: ignore[no-untyped-call]
+            share = 0.5 * (1 + math.cos(math.pi * step / steps)) if params.decay else 1.0
+            for optimiser, size in zip(optimisers, largest, strict=True):
+                optimiser.param_groups[0]["lr"] = size * share
+                optimiser.step()
         with torch.no_grad():  # the last step has not been looked at yet
-            losses = self.loss(self.generator.synthesis(to_ws(self.generator, params.space, variable)), prepared)
-            best, best_loss = _keep_better(variable, losses, best, best_loss, plateau.waiting)
-            return Solution(best, to_ws(self.generator, params.space, best), best_loss, passes)
+            best.look(parts, self.loss(self.draw(*parts), prepared))
+            ws = to_ws(self.generator, params.space, best.parts[0])
+        return Solution(best.parts[0], ws, best.loss, passes, memory, best.parts[1] if params.noise else None)
 
 
-class _Plateau:
-    """Which pictures of a batch still get better. Each is judged alone: its result does not depend on the others'."""
+class _Best:
+    """The best variables that were met, and which pictures of a batch still get better. Each is judged alone."""
 
-    def __init__(self, count: int, patience: int, tolerance: float) -> None:
-        self.patience, self.tolerance = patience, tolerance
-        self.waiting = torch.ones(count, dtype=torch.bool)
+    def __init__(self, parts: list[torch.Tensor], params: InvertParams) -> None:
+        count = len(parts[0])
+        self.parts = [part.detach().clone() for part in parts]
+        self.loss = torch.full([count], math.inf)
+        self._params = params
+        self._waiting = torch.ones(count, dtype=torch.bool)
         """[N] False for a picture that is done, and keeps what it has."""
         self._marked, self._since = torch.full([count], math.inf), torch.zeros(count, dtype=torch.int64)
 
-    def goes_on(self, best_loss: torch.Tensor) -> bool:
-        """Take in the best losses [N] so far; False once every picture is done."""
-        improved = best_loss < self._marked * (1 - self.tolerance)
-        self._marked = torch.where(improved, best_loss, self._marked)
+    def look(self, parts: list[torch.Tensor], losses: torch.Tensor) -> None:
+        """Keep what is better than before."""
+        now = losses.detach().cpu()
+        better = (now < self.loss) & self._waiting
+        for i, part in enumerate(parts):
+            pick = better.view(-1, *[1] * (part.ndim - 1)).to(part.device)
+            self.parts[i] = torch.where(pick, part.detach(), self.parts[i])
+        self.loss = torch.where(better, now, self.loss)
+
+    def goes_on(self) -> bool:
+        """Take in the losses so far; False once every picture is done."""
+        improved = self.loss < self._marked * (1 - self._params.tolerance)
+        self._marked = torch.where(improved, self.loss, self._marked)
         self._since = torch.where(improved, 0, self._since + 1)
-        if self.patience:
-            self.waiting &= self._since < self.patience
-        return bool(self.waiting.any())
-
-
-def _keep_better(
-    variable: torch.Tensor, losses: torch.Tensor, best: torch.Tensor, best_loss: torch.Tensor, waiting: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    now = losses.detach().cpu()
-    better = (now < best_loss) & waiting
-    pick = better.view(-1, *[1] * (variable.ndim - 1)).to(variable.device)
-    return torch.where(pick, variable.detach(), best), torch.where(better, now, best_loss)
+        if self._params.patience:
+            self._waiting &= self._since < self._params.patience
+        self._waiting &= self.loss > self._params.target_loss
+        return bool(self._waiting.any())
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from pipeline.stages import invert
 from pipeline.streams import FrameWriter
 from reanimate.checkpoints.bundle import load_bundle
 from reanimate.images import to_pictures
+from reanimate.inversion import segments
 from reanimate.inversion.invert import Inverter, InvertParams
 from reanimate.types import FaceTrack, VideoInfo
 
@@ -78,18 +79,26 @@ def test_one_code_and_loss_a_frame(tmp_path: Path, tiny_bundle: Path, crops: np.
     assert sorted(path.name for path in job.folder.iterdir()) == ["latents.json", "latents.npz"], "and no log"
 
 
-@pytest.mark.parametrize("after", [1, 3, FRAMES])
-def test_resumed_is_uninterrupted_bit_for_bit(tmp_path: Path, tiny_bundle: Path, crops: np.ndarray, after: int) -> None:
-    options: dict[str, Any] = {"missing": (2,), "cuts": (4,)}
-    whole = make_job(tmp_path / "whole", tiny_bundle, crops, **options)
+@pytest.mark.parametrize("optimiser", ["curvature", "adam"])
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_resumed_is_uninterrupted_bit_for_bit(
+    tmp_path: Path, tiny_bundle: Path, crops: np.ndarray, monkeypatch: pytest.MonkeyPatch, after: int, lanes: int,
+    optimiser: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(segments, "SHORTEST", 1)  # so that a clip this short has four runs
+    clip = np.concatenate([crops, crops[::-1], crops])
+    options: dict[str, Any] = {"missing": (2,), "cuts": (4,), "lanes": lanes, "optimiser": optimiser}
+    whole = make_job(tmp_path / "whole", tiny_bundle, clip, **options)
     invert.run(whole)
     with pytest.raises(KeyboardInterrupt):
-        invert.run(make_job(tmp_path / "cut", tiny_bundle, crops, Stopper(after), **options))
+        invert.run(make_job(tmp_path / "cut", tiny_bundle, clip, Stopper(after), **options))
     watcher = Stopper()
-    job = make_job(tmp_path / "cut", tiny_bundle, crops, watcher, **options)
+    job = make_job(tmp_path / "cut", tiny_bundle, clip, watcher, **options)
     invert.run(job)
-    assert watcher.done == after
+    assert watcher.done >= after * min(lanes, 2), "what was solved is not solved again"
     assert (job.folder / "latents.npz").read_bytes() == (whole.folder / "latents.npz").read_bytes()
+    assert not {path.name for path in job.folder.iterdir()} & {invert.LOG, invert.MEMORY}
 
 
 def test_torn_record_costs_its_own_frame_only(tmp_path: Path, tiny_bundle: Path, crops: np.ndarray) -> None:
@@ -120,11 +129,23 @@ def test_first_frame_of_a_shot_starts_afresh(
 ) -> None:
     started: list[str] = []
     first, following = Inverter.first, Inverter.next
-    monkeypatch.setattr(Inverter, "first", lambda *a, **k: started.append("first") or first(*a, **k))
-    monkeypatch.setattr(Inverter, "next", lambda *a, **k: started.append("next") or following(*a, **k))
+    monkeypatch.setattr(Inverter, "first", lambda *a, **k: started.extend(["first"] * len(a[1])) or first(*a, **k))
+    monkeypatch.setattr(Inverter, "next", lambda *a, **k: started.extend(["next"] * len(a[1])) or following(*a, **k))
     invert.run(make_job(tmp_path, tiny_bundle, crops, missing=(3,), cuts=(3,), warm_start=warm_start))
-    warm = ["first", "next", "next", "first", "next"]  # frame 3, the cut, has no face: frame 4 is the shot's first
+    warm = ["first", "first", "next", "next", "next"]  # frame 3, the cut, has no face: frame 4 is the shot's first
     assert started == (warm if warm_start else ["first"] * 5)
+
+
+def test_lanes_solve_runs_of_a_shot_side_by_side(
+    tmp_path: Path, tiny_bundle: Path, crops: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "SHORTEST", 1)
+    sizes: list[int] = []
+    first, following = Inverter.first, Inverter.next
+    monkeypatch.setattr(Inverter, "first", lambda *a, **k: sizes.append(len(a[1])) or first(*a, **k))
+    monkeypatch.setattr(Inverter, "next", lambda *a, **k: sizes.append(len(a[1])) or following(*a, **k))
+    invert.run(make_job(tmp_path, tiny_bundle, crops, lanes=3))
+    assert sizes == [3, 3], "three key frames, then the frame after each"
 
 
 @pytest.mark.parametrize("space", ["z", "w", "w+"])

@@ -12,7 +12,7 @@ from reanimate.inversion.invert import PRESETS, Inverter, InvertParams, Solution
 from reanimate.inversion.losses import MultiScaleLoss
 from reanimate.inversion.spaces import Space, mean
 
-PLAIN = InvertParams(init="mean", first_steps=40, steps=10, lr=0.05, warm_lr=0.02, patience=0)
+PLAIN = InvertParams(init="mean", first_steps=40, steps=10, optimiser="adam", lr=0.05, warm_lr=0.02, patience=0)
 
 
 def inverter(generator: StyleGAN2, **changes: object) -> Inverter:
