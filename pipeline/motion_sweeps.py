@@ -23,7 +23,7 @@ from reanimate.smoothing import smooth
 from reanimate.types import PoseDeltas, UInt8
 from reanimate.video import frames, probe, write_video
 
-GAINS = (1.0, 1.5, 2.0)
+GAINS = (1.0, 2.0)
 WINDOWS = (0.06, 0.12, 0.2, 0.3, 0.5)  # seconds
 FILTERS = ("moving-average", "gaussian", "savitzky-golay", "one-euro")
 MODULATION, PERIOD = 0.2, 1.3  # of brightness, and seconds; incommensurable with speech
@@ -102,14 +102,13 @@ def option_settings(most: int) -> list[Setting]:
         Setting("--gain 0: the target's own reconstruction", {"apply": {"gain": 0.0}}, most),
         Setting("--reference nearest", {"apply": {"reference": "nearest"}}, most),
         Setting("--limit", {"apply": {"limit": True}}, most),
-        Setting("--limit --gain 2", {"apply": {"limit": True, "gain": 2.0}}, most),
         Setting("--shrink 0.5", {"refine": {"shrink": 0.5}}, most),
         Setting("--shrink 1", {"refine": {"shrink": 1.0}}, most),
         Setting("--regain 1", {"refine": {"regain": 1.0}}, most),
         Setting("--regain 2", {"refine": {"regain": 2.0}}, most),
         Setting("--regain 2 --shrink 0.5", {"refine": {"regain": 2.0, "shrink": 0.5}}, most),
-        Setting("--hold-colour", {"synthesize": {"hold_colour": True}}, most),
-        Setting("--head-motion roll", {"encode": {"head_motion": "roll"}}, most),
+        Setting("--regain 2 --shrink 1", {"refine": {"regain": 2.0, "shrink": 1.0}}, most),
+        Setting("--free-colour", {"synthesize": {"hold_colour": False}}, most),
         Setting("--head-motion none", {"encode": {"head_motion": "none"}}, most),
     ]
 

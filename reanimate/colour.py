@@ -6,7 +6,7 @@ import torch
 
 from reanimate.generators.protocol import Generator
 
-ROUNDS = 3  # of Newton's method with a fixed slope; each costs one synthesis
+ROUNDS = 2  # of Newton's method with a fixed slope; each costs one synthesis
 
 
 class ColourHold:

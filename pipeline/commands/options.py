@@ -57,10 +57,10 @@ _MOTION = (
     click.option("--limit/--no-limit", default=None, help="No code moves farther than the model's own differ. "
                  "[default: no limit]"),
     click.option("--hold-colour/--free-colour", default=None,
-                 help="Keep the mean colour of the picture whatever the source's light does. [default: free]"),
+                 help="Keep the mean colour of the picture whatever the source's light does. [default: hold]"),
     click.option("--head-motion", type=click.Choice(["none", "roll", "all"]), default=None,
                  help="Put back the source's roll, or roll, place and size, which alignment took away. "
-                 "[default: none]"),
+                 "[default: roll]"),
     click.option("--size", type=int, default=None, help="Side of the video, px. [default: the model's resolution]"),
 )  # fmt: skip
 _POSE = (

@@ -30,7 +30,7 @@ class EncodeParams:
     """x264's quality, 0 (lossless) to 51."""
     size: int | None = None
     """Side of the video, px; None is the model's resolution."""
-    head_motion: Literal["none", "roll", "all"] = "none"
+    head_motion: Literal["none", "roll", "all"] = "roll"
     """What of the source's head, less its mean in the shot, is put back: nothing, its roll, or roll, place and size."""
 
     def __post_init__(self) -> None:

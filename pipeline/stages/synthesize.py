@@ -21,7 +21,7 @@ BATCH = 8
 class SynthesizeParams:
     """What is asked of the pictures."""
 
-    hold_colour: bool = False
+    hold_colour: bool = True
     """Whether codes are corrected until every picture has the mean colour of the mean code's."""
 
 
@@ -49,4 +49,4 @@ def run(job: Job) -> None:
     job.reporter.finish()
 
 
-STAGE = Stage("synthesize", 2, ("latents",), SynthesizeStageParams, run)
+STAGE = Stage("synthesize", 3, ("latents",), SynthesizeStageParams, run)

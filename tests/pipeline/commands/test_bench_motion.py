@@ -34,11 +34,11 @@ def test_page_is_made_with_its_plots_and_again_from_the_cache(
     assert open_model("faces").card.digest[:12] in text
     for name in ("motion_gain.svg", "motion_filters.svg"):
         assert f"({name})" in text and "<svg" in (tmp_path / name).read_text()
-    assert text.count("\n| clip | ") == 9 and "| modulated | even | yes |" in text
+    assert text.count("\n| clip | ") == 6 and "| modulated | even | yes |" in text
     before = stages(tmp_path / "cache")
     report = json.loads(call(*command, "--json").out)
     assert stages(tmp_path / "cache") == before, "nothing is measured twice"
-    assert len(report["gains"]) == 27 and len(report["pairs"]) == 1
+    assert len(report["gains"]) == 18 and len(report["pairs"]) == 1
 
 
 def test_page_is_of_the_embedded_model() -> None:
