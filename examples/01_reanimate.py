@@ -37,11 +37,12 @@ crops = [crop(picture, quad, generator.resolution) for picture, quad in zip(pict
 
 # its code, each frame starting from the one before
 batch = to_tensor(np.stack(crops))
-solutions = [inverter.first(batch[:1])]
-anchor = inverter.offset(solutions[0].variable, batch[:1])
-for t in range(1, FRAMES):
-    start = inverter.follow(solutions[-1].variable, batch[t - 1 : t], batch[t : t + 1], anchor)
-    solutions.append(inverter.next(batch[t : t + 1], start, solutions[0].memory))
+shared = inverter.shared(batch[::4])
+anchor = offset = shared.variable
+solutions = []
+for t in range(FRAMES):
+    solutions.append(inverter.next(batch[t : t + 1], inverter.follow(batch[t : t + 1], anchor, offset), shared.memory))
+    offset = solutions[t].variable - inverter.start(batch[t : t + 1])
 ws = torch.cat([solution.ws for solution in solutions]).numpy()
 loss = torch.cat([solution.loss for solution in solutions]).numpy()
 

@@ -67,13 +67,15 @@ class _Clip:
     def __init__(self, job: Job, inverter: Inverter, crops: UInt8, track: FaceTrack) -> None:
         self.job, self.inverter, self.crops = job, inverter, crops
         self.segments = segments(track.detected, track.cuts, inverter.params.lanes)
+        self.shares = inverter.shares and inverter.params.warm_start
         if not inverter.params.warm_start:
-            self.segments = [Segment((frame,), continues=False) for run in self.segments for frame in run.frames]
+            self.segments = [Segment((frame,), run.shot) for run in self.segments for frame in run.frames]
         with torch.no_grad():
             self.shape = tuple(inverter.start(self._pictures([0])).shape[1:])
         self.solved: dict[int, torch.Tensor] = {}
         self.losses = np.full(len(crops), np.nan, np.float32)
         self.offsets: dict[int, torch.Tensor] = {}
+        """By shot."""
         self.memory: Memory | None = None
 
     def solve(self) -> tuple[torch.Tensor, NDArray[np.float32]]:
@@ -84,66 +86,86 @@ class _Clip:
             for record in log.read_all():
                 (frame,) = _FRAME.unpack_from(record)
                 row = np.frombuffer(record, np.float32, offset=_FRAME.size)
-                self._keep(frame, torch.from_numpy(row[1:].copy()).view(self.shape).to(self.job.device), row[0])
+                variable = torch.from_numpy(row[1:].copy()).view(self.shape).to(self.job.device)
+                if frame < 0:
+                    self.offsets[-1 - frame] = variable
+                else:
+                    self.solved[frame], self.losses[frame] = variable, row[0]
             reporter.start("invert", sum(len(segment.frames) for segment in self.segments), done=len(self.solved))
-            for first in range(0, len(self.segments), lanes):
-                self._solve_keys([segment.frames[0] for segment in self.segments[first : first + lanes]], log)
-            for batch in batches(self.segments, lanes):
-                self._solve_next(batch, log)
+            if self.shares:
+                self._solve_offsets(log)
+            else:
+                for first in range(0, len(self.segments), lanes):
+                    self._solve_keys([segment.frames[0] for segment in self.segments[first : first + lanes]], log)
+            for batch in batches(self.segments, lanes, first=0 if self.shares else 1):
+                self._solve_batch(batch, log)
             reporter.finish()
         variables = torch.zeros(len(self.crops), *self.shape)
         for frame, variable in self.solved.items():
             variables[frame] = variable.cpu()
         return variables, self.losses
 
-    def _solve_keys(self, frames: list[int], log: RecordLog) -> None:
-        if all(frame in self.solved for frame in frames):
-            return
-        solution = self.inverter.first(self._pictures(frames))
-        rows = solution.memory.rows()
-        if self.memory is None and rows is not None:
-            self._remember(rows)
-        self._log(frames, solution, log)
+    def _solve_offsets(self, log: RecordLog) -> None:
+        """One offset from the encoder for each shot, by as many of its frames as there are lanes, spread over it."""
+        lanes = self.inverter.params.lanes
+        for shot in sorted({segment.shot for segment in self.segments}):
+            if shot not in self.offsets:
+                frames = [frame for segment in self.segments if segment.shot == shot for frame in segment.frames]
+                chosen = np.unique(np.linspace(0, len(frames) - 1, min(lanes, len(frames))).round().astype(int))
+                solution = self.inverter.shared(self._pictures([frames[i] for i in chosen]))
+                self._remember(solution)
+                self.offsets[shot] = solution.variable[0]
+                self._append(log, -1 - shot, solution.variable[0], float(solution.loss))
 
-    def _solve_next(self, batch: list[tuple[int, int]], log: RecordLog) -> None:
+    def _solve_keys(self, frames: list[int], log: RecordLog) -> None:
+        if not all(frame in self.solved for frame in frames):
+            solution = self.inverter.first(self._pictures(frames))
+            self._remember(solution)
+            self._log(frames, solution, log)
+
+    def _solve_batch(self, batch: list[tuple[int, int]], log: RecordLog) -> None:
         frames = [self.segments[i].frames[at] for i, at in batch]
         if all(frame in self.solved for frame in frames):
             return
-        before = [self.segments[i].frames[at - 1] for i, at in batch]
-        anchor = torch.stack([self._anchor(i, at) for i, at in batch])
-        variable, target = torch.stack([self.solved[frame] for frame in before]), self._pictures(frames)
-        start = self.inverter.follow(variable, self._pictures(before), target, anchor)
+        target = self._pictures(frames)
+        if not self.shares:
+            start = torch.stack([self.solved[self.segments[i].frames[at - 1]] for i, at in batch])
+        else:
+            anchor = torch.stack([self.offsets[self.segments[i].shot] for i, _ in batch])
+            offset = torch.stack([self._offset_before(i, at) for i, at in batch])
+            start = self.inverter.follow(target, anchor, offset)
         self._log(frames, self.inverter.next(target, start, self.memory), log)
 
-    def _anchor(self, index: int, at: int) -> torch.Tensor:
-        """The offset from the encoder that the key frames on both sides of a frame give reason to expect."""
-        segment, own = self.segments[index], self._key_offset(index)
-        return torch.lerp(own, self._key_offset(index + 1), at / len(segment.frames)) if segment.continues else own
-
-    def _key_offset(self, index: int) -> torch.Tensor:
-        if index not in self.offsets:
-            key = self.segments[index].frames[0]
-            self.offsets[index] = self.inverter.offset(self.solved[key][None], self._pictures([key]))[0]
-        return self.offsets[index]
+    def _offset_before(self, index: int, at: int) -> torch.Tensor:
+        """How far from the encoder the frame before is, or the whole shot for the first of a segment."""
+        segment = self.segments[index]
+        if not at:
+            return self.offsets[segment.shot]
+        before = segment.frames[at - 1]
+        return self.solved[before] - self.inverter.start(self._pictures([before]))[0]
 
     def _pictures(self, frames: list[int]) -> torch.Tensor:
         return to_tensor(self.crops[frames]).to(self.job.device)
-
-    def _keep(self, frame: int, variable: torch.Tensor, loss: float) -> None:
-        self.solved[frame], self.losses[frame] = variable, loss
 
     def _log(self, frames: list[int], solution: Solution, log: RecordLog) -> None:
         """Frames of a batch that was logged in part are solved again, with the same result."""
         new = [i for i, frame in enumerate(frames) if frame not in self.solved]
         for i in new:
-            self._keep(frames[i], solution.variable[i], float(solution.loss[i]))
-            row = np.concatenate([[self.losses[frames[i]]], solution.variable[i].cpu().numpy().ravel()])
-            log.append(_FRAME.pack(frames[i]) + row.astype(np.float32).tobytes())
+            self.solved[frames[i]], self.losses[frames[i]] = solution.variable[i], float(solution.loss[i])
+            self._append(log, frames[i], solution.variable[i], float(solution.loss[i]))
         note = f"loss {float(solution.loss.mean()):.4f}, {solution.passes} passes of {len(frames)} frames"
         self.job.reporter.advance(len(new), note=note)
 
-    def _remember(self, rows: torch.Tensor) -> None:
-        """Later frames use the curvature of the first batch of key frames; a resumed run reads it."""
+    @staticmethod
+    def _append(log: RecordLog, frame: int, variable: torch.Tensor, loss: float) -> None:
+        row = np.concatenate([[loss], variable.cpu().numpy().ravel()]).astype(np.float32)
+        log.append(_FRAME.pack(frame) + row.tobytes())
+
+    def _remember(self, solution: Solution) -> None:
+        """Frames use the curvature that was seen first, which a resumed run reads."""
+        rows = solution.memory.rows()
+        if self.memory is not None or rows is None:
+            return
         path = self.job.folder / MEMORY
         path.unlink(missing_ok=True)
         with RecordLog(path, 4 * rows.shape[1]) as log:

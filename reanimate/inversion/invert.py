@@ -144,34 +144,33 @@ class Inverter:
         return make(self.generator, self.params.space, len(target))
 
     @torch.no_grad()
-    def follow(
-        self,
-        before: torch.Tensor,
-        target_before: torch.Tensor,
-        target: torch.Tensor,
-        anchor: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """The variable later frames begin from: the frames before's, moved as the encoder sees the faces move.
+    def follow(self, target: torch.Tensor, anchor: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+        """The variable later frames begin from: what the encoder says of them, and half of what was found before.
 
-        Carrying the offset between code and encoder, rather than the code alone, lets a face that returns to an
-        earlier look return to an earlier code. With `anchor` [N, ...], the offset that key frames give reason to
-        expect, half of how far the offset has come from it is taken back: what each frame's passes add cannot pile up.
+        `anchor` is the offset from the encoder that the shot shares, `offset` that of the frames before, both [N, ...].
+        Carrying the offset rather than the code lets a face that returns to an earlier look return to an earlier code;
+        taking half of its change back keeps what each frame's passes add from piling up.
         """
-        if self.encoder is None or self.params.space in ("z", "noise"):
-            return before
-        offset = before - self.start(target_before)
-        if anchor is not None:
-            offset = torch.lerp(anchor, offset, CARRIED)
-        return self.start(target) + offset
+        return self.start(target) + torch.lerp(anchor, offset, CARRIED)
 
-    def offset(self, variable: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """[N, ...] how far solved variables are from what the encoder says of their targets; see `follow`."""
-        return variable - self.start(target)
+    @property
+    def shares(self) -> bool:
+        """Whether frames of one shot share an offset from the encoder; without an encoder there is none to share."""
+        return self.encoder is not None and self.params.space in ("w", "w+")
 
     def first(self, target: torch.Tensor, on_pass: Callable[[], None] | None = None) -> Solution:
         """Codes of pictures that nothing came before. Solved together, they learn curvature from each other."""
         params = self.params
         return self._optimise(target, self.start(target), params.first_steps, params.lr, Memory(), 0.0, on_pass)
+
+    def shared(self, target: torch.Tensor) -> Solution:
+        """The one offset [1, ...] from the encoder that suits N pictures of one person best, as a Solution's variable.
+
+        What the encoder misses of a person is in all pictures alike, so that it moves nothing.
+        """
+        params, base = self.params, self.start(target)
+        start = torch.zeros_like(base[:1])
+        return self._optimise(target, start, params.first_steps, params.lr, Memory(), 0.0, None, base)
 
     def next(self, target: torch.Tensor, start: torch.Tensor, memory: Memory | None = None) -> Solution:
         """Codes of pictures that begin at `start`, with the curvature that key frames have shown."""
@@ -194,21 +193,29 @@ class Inverter:
         memory: Memory,
         proximity: float,
         on_pass: Callable[[], None] | None,
+        base: torch.Tensor | None = None,
     ) -> Solution:
+        """With `base` [N, ...], one offset from it is looked for; without, a code for each picture."""
         params, prepared = self.params, self.loss.prepare(target)
+
+        def look(parts: list[torch.Tensor]) -> torch.Tensor:
+            if base is None:
+                return self.loss(self.draw(*parts), prepared)
+            return self.loss(self.draw(base + parts[0]), prepared).mean(0, keepdim=True)
+
         parts = [start.detach().clone()]
-        if params.noise:
+        if params.noise and base is None:
             parts.append(stored_noise(self.generator, len(target)))
         for part in parts:
             part.requires_grad_(True)
         best = _Best(parts, params)
         optimisers = [make_optimiser(params.optimiser, parts[0], lr * self._unit, memory)]
-        if params.noise:  # its numbers are near one
+        if len(parts) > 1:
             optimisers.append(torch.optim.Adam(parts[1:], lr=lr * NOISE_LR))
         largest = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
         passes = 0
         for step in range(steps):
-            losses = self.loss(self.draw(*parts), prepared)
+            losses = look(parts)
             passes += 1
             best.look(parts, losses)
             if on_pass is not None:
@@ -227,9 +234,9 @@ class Inverter:
                 optimiser.param_groups[0]["lr"] = size * share
                 optimiser.step()
         with torch.no_grad():  # the last step has not been looked at yet
-            best.look(parts, self.loss(self.draw(*parts), prepared))
-            ws = to_ws(self.generator, params.space, best.parts[0])
-        return Solution(best.parts[0], ws, best.loss, passes, memory, best.parts[1] if params.noise else None)
+            best.look(parts, look(parts))
+            ws = to_ws(self.generator, params.space, best.parts[0] if base is None else base + best.parts[0])
+        return Solution(best.parts[0], ws, best.loss, passes, memory, best.parts[1] if len(parts) > 1 else None)
 
 
 class _Best:

@@ -16,7 +16,7 @@ from pipeline.stage import Job, SilentReporter
 from pipeline.stages import invert
 from pipeline.streams import FrameWriter
 from reanimate.checkpoints.bundle import load_bundle
-from reanimate.images import to_pictures
+from reanimate.images import to_pictures, to_tensor
 from reanimate.inversion import segments
 from reanimate.inversion.invert import Inverter, InvertParams
 from reanimate.types import FaceTrack, VideoInfo
@@ -131,9 +131,23 @@ def test_first_frame_of_a_shot_starts_afresh(
     first, following = Inverter.first, Inverter.next
     monkeypatch.setattr(Inverter, "first", lambda *a, **k: started.extend(["first"] * len(a[1])) or first(*a, **k))
     monkeypatch.setattr(Inverter, "next", lambda *a, **k: started.extend(["next"] * len(a[1])) or following(*a, **k))
-    invert.run(make_job(tmp_path, tiny_bundle, crops, missing=(3,), cuts=(3,), warm_start=warm_start))
+    invert.run(make_job(tmp_path, tiny_bundle, crops, missing=(3,), cuts=(3,), warm_start=warm_start, init="mean"))
     warm = ["first", "first", "next", "next", "next"]  # frame 3, the cut, has no face: frame 4 is the shot's first
     assert started == (warm if warm_start else ["first"] * 5)
+
+
+def test_frames_of_a_shot_share_an_offset_from_the_encoder_and_no_other_shot_does(
+    tmp_path: Path, tiny_bundle: Path, crops: np.ndarray
+) -> None:
+    job = make_job(tmp_path, tiny_bundle, crops, cuts=(3,), steps=0)
+    invert.run(job)
+    encoder = load_bundle(str(tiny_bundle)).encoder
+    assert encoder is not None
+    with torch.no_grad():
+        offsets = load_latents(job.folder).ws - encoder(to_tensor(crops)).numpy()
+    np.testing.assert_allclose(offsets[:3], offsets[:1].repeat(3, 0), atol=1e-5)
+    np.testing.assert_allclose(offsets[3:], offsets[3:4].repeat(3, 0), atol=1e-5)
+    assert np.abs(offsets[0] - offsets[3]).max() > 0.01
 
 
 def test_lanes_solve_runs_of_a_shot_side_by_side(
@@ -144,7 +158,7 @@ def test_lanes_solve_runs_of_a_shot_side_by_side(
     first, following = Inverter.first, Inverter.next
     monkeypatch.setattr(Inverter, "first", lambda *a, **k: sizes.append(len(a[1])) or first(*a, **k))
     monkeypatch.setattr(Inverter, "next", lambda *a, **k: sizes.append(len(a[1])) or following(*a, **k))
-    invert.run(make_job(tmp_path, tiny_bundle, crops, lanes=3))
+    invert.run(make_job(tmp_path, tiny_bundle, crops, lanes=3, init="mean"))
     assert sizes == [3, 3], "three key frames, then the frame after each"
 
 

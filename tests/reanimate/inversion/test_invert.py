@@ -154,23 +154,45 @@ def test_next_frame_begins_where_it_is_told(generator: StyleGAN2) -> None:
     assert again.passes == PLAIN.steps
 
 
-def test_next_frame_carries_the_offset_from_the_encoder(generator: StyleGAN2) -> None:
-    solver = inverter(generator, init="encoder")
-    before, now = target_of(generator)[:1], target_of(generator)[1:]
-    offset = torch.randn(1, 6, 8, generator=torch.Generator().manual_seed(0))
-    followed = solver.follow(solver.start(before) + offset, before, now)
-    assert torch.allclose(followed, solver.start(now) + offset, atol=1e-5)
-    back = solver.follow(followed, now, before)
-    assert torch.allclose(back, solver.start(before) + offset, atol=1e-5)
+def test_later_frame_starts_half_way_back_to_what_its_shot_shares(generator: StyleGAN2) -> None:
+    solver, now = inverter(generator, init="encoder"), target_of(generator)
+    draw = torch.Generator().manual_seed(0)
+    anchor, offset = (torch.randn(2, 6, 8, generator=draw) for _ in range(2))
+    expected = solver.start(now) + (anchor + offset) / 2
+    assert torch.allclose(solver.follow(now, anchor, offset), expected, atol=1e-5)
+
+
+def test_shared_offset_suits_all_its_pictures(generator: StyleGAN2) -> None:
+    solver, target = inverter(generator, init="encoder", first_steps=80), target_of(generator, 4)
+    solution = solver.shared(target)
+    assert solution.variable.shape == (1, 6, 8)
+    torch.testing.assert_close(solution.ws, solver.start(target) + solution.variable)
+    before, after = loss_of(generator, solver.start(target), target), loss_of(generator, solution.ws, target)
+    assert after.mean() < 0.95 * before.mean()
+    assert float(solution.loss) == pytest.approx(float(after.mean()), rel=1e-5)
 
 
 @pytest.mark.parametrize("changes", [{"init": "mean"}, {"init": "encoder", "space": "z"}])
-def test_without_an_encoder_the_next_frame_begins_at_the_one_before(
-    generator: StyleGAN2, changes: dict[str, object]
-) -> None:
-    solver = inverter(generator, **changes)
-    before = solver.start(target_of(generator)) + 1
-    assert torch.equal(solver.follow(before, target_of(generator), target_of(generator).flip(0)), before)
+def test_nothing_is_shared_without_an_encoder(generator: StyleGAN2, changes: dict[str, object]) -> None:
+    assert not inverter(generator, **changes).shares
+    assert inverter(generator, init="encoder").shares
+
+
+def test_proximity_keeps_a_later_frame_near_its_start(generator: StyleGAN2) -> None:
+    target = target_of(generator)
+    start = mean(generator, "w+", 2)
+    free, held = (inverter(generator, proximity=p, steps=40).next(target, start) for p in (0.0, 10.0))
+    assert (held.variable - start).square().mean() < 0.5 * (free.variable - start).square().mean()
+    assert (held.loss > free.loss).all()
+
+
+def test_frame_that_is_good_enough_is_left_alone(generator: StyleGAN2) -> None:
+    target = target_of(generator)
+    free = inverter(generator, first_steps=60).first(target)
+    enough = float(free.loss.max()) * 1.5
+    stopped = inverter(generator, first_steps=60, target_loss=enough).first(target)
+    assert stopped.passes < free.passes
+    assert (stopped.loss <= enough).all()
 
 
 def test_patience_ends_what_no_longer_improves(generator: StyleGAN2) -> None:

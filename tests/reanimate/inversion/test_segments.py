@@ -39,22 +39,22 @@ def test_short_clip_is_not_all_key_frames() -> None:
     assert [len(s.frames) for s in segments(*clip(SHORTEST), lanes=8)] == [SHORTEST]
 
 
-def test_segment_leads_to_the_next_only_within_its_shot() -> None:
-    found = segments(*clip(96, cuts=(48,)), lanes=4)
-    assert [s.continues for s in found] == [True, False, True, False]
+def test_segments_say_which_shot_they_are_of() -> None:
+    assert [s.shot for s in segments(*clip(96, cuts=(48,)), lanes=4)] == [0, 0, 1, 1]
 
 
+@pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("lanes", [1, 2, 5])
-def test_batches_solve_every_later_frame_once_after_the_frame_before_it(lanes: int) -> None:
-    runs = [Segment(tuple(range(10 * i, 10 * i + n)), continues=False) for i, n in enumerate((4, 1, 7, 2, 3))]
-    done = {(i, 0) for i in range(len(runs))}
-    for batch in batches(runs, lanes):
+def test_batches_solve_every_later_frame_once_after_the_frame_before_it(lanes: int, first: int) -> None:
+    runs = [Segment(tuple(range(10 * i, 10 * i + n)), 0) for i, n in enumerate((4, 1, 7, 2, 3))]
+    done = {(i, at) for i in range(len(runs)) for at in range(-1, first)}
+    for batch in batches(runs, lanes, first):
         assert 0 < len(batch) <= lanes
         assert all((i, at - 1) in done and (i, at) not in done for i, at in batch)
         done |= set(batch)
-    assert done == {(i, at) for i, run in enumerate(runs) for at in range(len(run.frames))}
+    assert done == {(i, at) for i, run in enumerate(runs) for at in range(-1, len(run.frames))}
 
 
 def test_clip_without_faces_has_no_segments() -> None:
     assert segments(np.zeros(5, bool), np.zeros(5, bool), 8) == []
-    assert list(batches([], 8)) == []
+    assert list(batches([], 8, 0)) == []
