@@ -13,7 +13,9 @@ from pipeline.commands.cache import cache
 from pipeline.commands.doctor import doctor
 from pipeline.commands.evaluate import evaluate
 from pipeline.commands.faces import faces
+from pipeline.commands.inpaint import inpaint
 from pipeline.commands.invert import invert
+from pipeline.commands.mix import mix
 from pipeline.commands.models import models
 from pipeline.commands.options import (
     PATH,
@@ -26,8 +28,10 @@ from pipeline.commands.options import (
     running_options,
 )
 from pipeline.commands.pose import pose
+from pipeline.commands.score import score
 from pipeline.commands.terminal import TerminalReporter, print_error, print_path
 from pipeline.commands.train import train
+from pipeline.commands.upscale import upscale
 from reanimate import __version__
 from reanimate.errors import ReanimateError
 
@@ -102,7 +106,7 @@ def plan(source: Path, target: Path, until: str | None, force: tuple[str, ...], 
     click.echo(describe(steps, {"source": source, "target": target}, setup))
 
 
-for command in (pose, faces, invert, evaluate, bench, models, train, cache, doctor):
+for command in (pose, faces, invert, inpaint, upscale, score, mix, evaluate, bench, models, train, cache, doctor):
     root.add_command(command)
 
 

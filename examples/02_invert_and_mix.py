@@ -12,8 +12,9 @@ from reanimate.faces.still import aligned_crop
 from reanimate.images import read_image, sheet, to_pictures, to_tensor, write_image
 from reanimate.inversion.invert import PRESETS, Inverter
 from reanimate.inversion.losses import MultiScaleLoss
+from reanimate.inversion.mixing import exchange
 
-COARSE = 4  # layers up to 8 px: where the head is and how it is shaped
+COARSE = range(4)  # layers up to 8 px: where the head is and how it is shaped
 target = Path(__file__).parent / "target.jpg"
 
 model = load_bundle("faces")
@@ -23,7 +24,7 @@ solution = Inverter(generator, model.encoder, MultiScaleLoss(), PRESETS["fast"])
 
 z = torch.randn(1, generator.z_dim, generator=torch.Generator().manual_seed(3))
 stranger = generator.mapping(z, truncation_psi=0.7)
-mixed = [torch.cat([a[:, :COARSE], b[:, COARSE:]], 1) for a, b in ((solution.ws, stranger), (stranger, solution.ws))]
+mixed = [exchange(stranger, solution.ws, COARSE), exchange(solution.ws, stranger, COARSE)]
 
 with torch.no_grad():
     pictures = to_pictures(generator.synthesis(torch.cat([solution.ws, stranger, *mixed])))

@@ -30,6 +30,7 @@ LEAVES = [case for case in COMMANDS if not isinstance(case.values[1], click.Grou
 PROMISED = {
     "run", "plan", "pose export", "pose apply", "pose show", "invert", "evaluate", "bench reconstruct", "models list",
     "models show", "models import", "models export", "models calibrate", "models fetch", "bench parity", "bench pass",
+    "inpaint", "upscale", "score", "mix", "bench tables", "bench dip", "bench score",
     "train", "cache list", "cache verify", "cache clean", "doctor",
 }  # fmt: skip
 

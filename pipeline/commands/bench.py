@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.commands.bench_dip import dip
 from pipeline.commands.bench_motion import motion
+from pipeline.commands.bench_score import bench_score
+from pipeline.commands.bench_tables import tables
 from pipeline.commands.machine import machine
 from pipeline.commands.options import PATH, cache_dir, inversion_options, json_option, make_folder, prepare
 from pipeline.commands.terminal import TerminalReporter, one_line
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def bench() -> None:
-    """Measure reconstruction, whole runs, single passes, and parity."""
+    """Measure reconstruction, restoration, whole runs, and parity."""
 
 
 @bench.command()
@@ -273,4 +276,5 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
         click.echo(f"| {name} | {' | '.join(str(row.get(column, '')) for column in columns)} |")
 
 
-bench.add_command(motion)
+for command in (tables, dip, bench_score, motion):
+    bench.add_command(command)

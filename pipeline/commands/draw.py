@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +74,23 @@ def draw_curves(curves: Mapping[str, Expression], frame_rate: Fraction, path: Pa
     panels[0].legend()
     for panel in panels[-2:]:
         panel.set(xlabel="seconds")
+    _save(figure, path)
+
+
+def draw_fits(curves: Mapping[str, Sequence[float]], path: Path) -> None:
+    """A picture of the mean squared error of fits over their passes.
+
+    Raises:
+        MediaError: `path` cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    panel = figure.subplots()
+    for label, errors in curves.items():
+        panel.plot(np.arange(1, len(errors) + 1), errors, label=label, linewidth=1)
+    panel.set(xscale="log", yscale="log", xlabel="passes", ylabel="mean squared error")
+    panel.legend()
     _save(figure, path)
 
 

@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from pipeline.commands.options import PATH, inversion_options, make_folder, prepare
+from pipeline.commands.options import (
+    PATH,
+    code_options,
+    inversion_options,
+    make_folder,
+    no_align_option,
+    open_inverter,
+    prepare_codes,
+)
 from pipeline.commands.terminal import print_error
 from reanimate.errors import MediaError, ReanimateError
 
@@ -17,34 +25,21 @@ from reanimate.errors import MediaError, ReanimateError
 @click.argument("images", metavar="IMAGE...", type=PATH, nargs=-1, required=True)
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for NAME.npz, NAME.crop.png, NAME.recon.png.")
 @inversion_options
-@click.option("--space", type=click.Choice(["z", "w", "w+"]), default=None, help="Where the code lives. [default: w+]")
-@click.option("--init", type=click.Choice(["zeros", "mean", "encoder"]), default=None, help="Where it starts.")
-@click.option("--loss", type=click.Choice(["multiscale", "features", "vgg16"]), default=None, help="What is minimised.")
-@click.option("--norm", type=int, default=None, help="1 or 2: the p of |a - b|^p. [default: 1]")
-@click.option("--steps", type=int, default=None, help="Passes of the generator at most.")
-@click.option("--lr", type=float, default=None, help="Adam's step size, in units of W's RMS.")
-@click.option("--no-align", is_flag=True, help="The pictures are crops already.")
-def invert(images: tuple[Path, ...], output: Path, no_align: bool, steps: int | None, **flags: Any) -> None:
+@code_options
+@no_align_option
+def invert(images: tuple[Path, ...], output: Path, no_align: bool, **flags: Any) -> None:
     """Find the latent code of the face in each IMAGE.
 
     NAME.npz holds ws [L, D] and loss.
 
     Example: reanimate invert ann.jpg bob.jpg -o codes
     """
-    from reanimate.checkpoints.bundle import load_bundle
-    from reanimate.inversion.invert import Inverter
-    from reanimate.inversion.losses import make_loss
-
     names = [path.stem for path in images]
     if len(set(names)) < len(names):
         raise click.UsageError("two pictures share a name; invert them into different folders")
-    inversion = {name: flags.pop(name) for name in ("space", "init", "loss", "norm", "lr")}
-    setup = prepare(**flags, invert={**inversion, "first_steps": steps})
+    setup = prepare_codes(**flags)
     make_folder(output)
-    params = setup.chosen["invert"]
-    bundle = load_bundle(str(setup.model.folder), setup.device)
-    loss = make_loss(params.loss, params.norm, device=setup.device, own=bundle.features)
-    inverter = Inverter(bundle.generator, bundle.encoder, loss, params)
+    inverter = open_inverter(setup)
     failed = 0
     for path in images:
         try:

@@ -19,6 +19,7 @@ from reanimate.errors import ConfigError, MediaError
 if TYPE_CHECKING:
     from pipeline.graph import Model
     from pipeline.store import Store
+    from reanimate.inversion.invert import Inverter
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
@@ -45,6 +46,18 @@ _INVERSION = (
     click.option("--config", "config_file", type=PATH, default=None, help="TOML file with a table per stage."),
     click.option("--set", "sets", multiple=True, metavar="STAGE.KEY=VALUE", help="One setting; may be repeated."),
     click.option("--cache-dir", type=PATH, default=None, help="Where finished stages are kept."),
+)  # fmt: skip
+_CODES = (
+    click.option("--space", type=click.Choice(["z", "w", "w+"]), default=None,
+                 help="Where the code lives. [default: w+]"),
+    click.option("--init", type=click.Choice(["zeros", "mean", "encoder"]), default=None, help="Where it starts."),
+    click.option("--loss", type=click.Choice(["multiscale", "features", "vgg16"]), default=None,
+                 help="What is minimised."),
+    click.option("--norm", type=int, default=None, help="1 or 2: the p of |a - b|^p. [default: 1]"),
+    click.option("--steps", type=int, default=None, help="Passes of the generator at most."),
+    click.option("--optimiser", type=click.Choice(["curvature", "adam", "sgd"]), default=None,
+                 help="What turns gradients into steps."),
+    click.option("--lr", type=float, default=None, help="Step size, in units of W's RMS."),
 )  # fmt: skip
 _MOTION = (
     click.option("--gain", type=float, default=None, help="How much of the motion is applied. [default: 1.0]"),
@@ -85,10 +98,14 @@ def _decorate(options: tuple[Callable[[Command], Command], ...]) -> Callable[[Co
 
 model_options = _decorate(_MODEL)
 inversion_options = _decorate(_INVERSION)
+code_options = _decorate(_CODES)
 motion_options = _decorate(_MOTION)
 pose_options = _decorate(_POSE)
 running_options = _decorate(_RUNNING)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+no_align_option = click.option("--no-align", is_flag=True, help="The pictures are crops already.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +153,29 @@ def prepare(**flags: Any) -> Setup:
         reporter.say(f"{model.card.name} has no features of its own: the loss is multi-scale L1; --set "
                      "invert.loss=vgg16 uses VGG16 where its weights can be fetched")  # fmt: skip
     return Setup(model, chosen, store, pick_device(flags["device"]))
+
+
+def prepare_codes(**flags: Any) -> Setup:
+    """What the shared options and those of `code_options` stand for.
+
+    Raises:
+        ConfigError, MediaError, ModelError: a value is wrong, or a file is.
+    """
+    codes = {name: flags.pop(name) for name in ("space", "init", "loss", "norm", "optimiser", "lr")}
+    codes["first_steps"] = flags.pop("steps")
+    return prepare(**flags, invert=codes)
+
+
+def open_inverter(setup: Setup) -> Inverter:
+    """The setup's model, loaded, with its loss and parameters."""
+    from reanimate.checkpoints.bundle import load_bundle
+    from reanimate.inversion.invert import Inverter
+    from reanimate.inversion.losses import make_loss
+
+    params = setup.chosen["invert"]
+    bundle = load_bundle(str(setup.model.folder), setup.device)
+    loss = make_loss(params.loss, params.norm, device=setup.device, own=bundle.features)
+    return Inverter(bundle.generator, bundle.encoder, loss, params)
 
 
 def cache_dir(given: Path | None) -> Path:
@@ -214,9 +254,25 @@ def check_video_output(path: Path, *inputs: Path) -> None:
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         raise MediaError(path, "cannot write (videos are written as mp4; give a name that ends in .mp4)")
     check_output(path)
+    _check_apart(path, inputs)
+
+
+def _check_apart(path: Path, inputs: tuple[Path, ...]) -> None:
     for given in inputs:
         if path.exists() and given.exists() and path.samefile(given):
             raise MediaError(path, "is an input too; give -o another name")
+
+
+def check_picture_output(path: Path, *inputs: Path) -> None:
+    """Return quietly if a picture can be written at `path` without harm to what it is made from.
+
+    Raises:
+        MediaError: it cannot.
+    """
+    if path.suffix.lower() != ".png":
+        raise MediaError(path, "cannot write (pictures are written as png; give a name that ends in .png)")
+    check_output(path)
+    _check_apart(path, inputs)
 
 
 def make_folder(path: Path) -> None:

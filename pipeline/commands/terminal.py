@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,13 @@ def print_error(message: str) -> None:
 def one_line(text: str) -> str:
     """Text that a file's name or a card may be part of, without line breaks or commands to the terminal."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
+@contextmanager
+def counted(path: Path, passes: int) -> Iterator[Callable[[], None]]:
+    """What to call after every pass over a picture, while a bar grows."""
+    with click.progressbar(length=passes, label=one_line(path.name), file=sys.stderr) as bar:
+        yield lambda: bar.update(1)
 
 
 class TerminalReporter:

@@ -8,9 +8,21 @@ from reanimate.errors import FaceNotFound, MediaError
 from reanimate.faces.align import crop, quad_from_landmarks
 from reanimate.faces.detect import Detector, DlibDetector
 from reanimate.images import resize
-from reanimate.types import UInt8
+from reanimate.types import Float32, UInt8
 
 MIN_SIDE = 16  # px
+
+
+def largest_face(picture: UInt8, where: Path | str, detector: Detector | None = None) -> Float32:
+    """The quad [4, 2] px of the largest face of a picture [H, W, 3].
+
+    Raises:
+        FaceNotFound: there is none; `where` names the picture in the message.
+    """
+    faces = (detector or DlibDetector()).detect(picture)
+    if not faces:
+        raise FaceNotFound([0], 1, "give a picture of a human face from the front, or a crop with --no-align", where)
+    return quad_from_landmarks(max(faces, key=lambda face: face.area).landmarks)
 
 
 def aligned_crop(picture: UInt8, resolution: int, where: Path | str, detector: Detector | None = None) -> UInt8:
@@ -19,11 +31,7 @@ def aligned_crop(picture: UInt8, resolution: int, where: Path | str, detector: D
     Raises:
         FaceNotFound: there is none; `where` names the picture in the message.
     """
-    faces = (detector or DlibDetector()).detect(picture)
-    if not faces:
-        raise FaceNotFound([0], 1, "give a picture of a human face from the front, or a crop with --no-align", where)
-    largest = max(faces, key=lambda face: face.area)
-    return crop(picture, quad_from_landmarks(largest.landmarks), resolution)
+    return crop(picture, largest_face(picture, where, detector), resolution)
 
 
 def square_crop(picture: UInt8, resolution: int, where: Path | str) -> UInt8:
@@ -32,9 +40,19 @@ def square_crop(picture: UInt8, resolution: int, where: Path | str) -> UInt8:
     Raises:
         MediaError: it is not square, or too small to be anything.
     """
+    side = check_square(picture, where)
+    return picture if side == resolution else resize(picture, resolution, resolution)
+
+
+def check_square(picture: UInt8, where: Path | str, min_side: int = MIN_SIDE) -> int:
+    """The side, px, of a picture that is a crop already.
+
+    Raises:
+        MediaError: it is not square, or too small to be anything.
+    """
     height, width = picture.shape[:2]
     if height != width:
         raise MediaError(where, f"is {width}x{height} px; a crop must be square")
-    if height < MIN_SIDE:
-        raise MediaError(where, f"is {width}x{height} px; a crop must have at least {MIN_SIDE}x{MIN_SIDE}")
-    return picture if height == resolution else resize(picture, resolution, resolution)
+    if height < min_side:
+        raise MediaError(where, f"is {width}x{height} px; a crop must have at least {min_side}x{min_side}")
+    return int(height)
