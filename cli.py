@@ -17,13 +17,12 @@ from pipeline.commands.inpaint import inpaint
 from pipeline.commands.invert import invert
 from pipeline.commands.mix import mix
 from pipeline.commands.models import models
+from pipeline.commands.motion_options import motion_options, pose_options
 from pipeline.commands.options import (
     PATH,
     check_video_output,
     deliver,
     inversion_options,
-    motion_options,
-    pose_options,
     prepare,
     running_options,
 )

@@ -59,49 +59,21 @@ _CODES = (
                  help="What turns gradients into steps."),
     click.option("--lr", type=float, default=None, help="Step size, in units of W's RMS."),
 )  # fmt: skip
-_MOTION = (
-    click.option("--gain", type=float, default=None, help="How much of the motion is applied. [default: 1.0]"),
-    click.option("--layers", default=None, metavar="A-B", help="What moves, such as 0-5 or 0,2,4. [default: all]"),
-    click.option("--amplitude", type=click.Choice(["source", "model"]), default="source", show_default=True,
-                 help="Move as far as the source does, or as far as is typical for the model."),
-    click.option("--reference", type=click.Choice(["mean", "nearest"]), default=None,
-                 help="The target's own pose stands for the source's mean, or for the frames most like it. "
-                 "[default: mean]"),
-    click.option("--limit/--no-limit", default=None, help="No code moves farther than the model's own differ. "
-                 "[default: no limit]"),
-    click.option("--hold-colour/--free-colour", default=None,
-                 help="Keep the mean colour of the picture whatever the source's light does. [default: hold]"),
-    click.option("--head-motion", type=click.Choice(["none", "roll", "all"]), default=None,
-                 help="Put back the source's roll, or roll, place and size, which alignment took away. "
-                 "[default: roll]"),
-    click.option("--size", type=int, default=None, help="Side of the video, px. [default: the model's resolution]"),
-)  # fmt: skip
-_POSE = (
-    click.option("--smooth", type=float, default=None, help="Width of the window, seconds. [default: 0.12]"),
-    click.option("--filter", "method", default=None,
-                 type=click.Choice(["moving-average", "gaussian", "savitzky-golay", "one-euro"]),
-                 help="What smooths; one-euro looks at no later frame. [default: moving-average]"),
-    click.option("--regain", type=float, default=None, metavar="SHARE",
-                 help="Put back so much of the motion that inversion lost, as landmarks show it. [default: 0]"),
-    click.option("--shrink", type=float, default=None, metavar="SHARE",
-                 help="Draw the motion so far towards what is pose in this model. [default: 0]"),
-)  # fmt: skip
 _RUNNING = (
     click.option("--until", default=None, metavar="STAGE", help="Stop after this stage."),
     click.option("--force", multiple=True, metavar="STAGE", help="Run this stage again; may be repeated."),
 )
 
 
-def _decorate(options: tuple[Callable[[Command], Command], ...]) -> Callable[[Command], Command]:
+def decorate(options: tuple[Callable[[Command], Command], ...]) -> Callable[[Command], Command]:
+    """Several options as one decorator, in the order of the help text."""
     return lambda command: functools.reduce(lambda done, option: option(done), reversed(options), command)
 
 
-model_options = _decorate(_MODEL)
-inversion_options = _decorate(_INVERSION)
-code_options = _decorate(_CODES)
-motion_options = _decorate(_MOTION)
-pose_options = _decorate(_POSE)
-running_options = _decorate(_RUNNING)
+model_options = decorate(_MODEL)
+inversion_options = decorate(_INVERSION)
+code_options = decorate(_CODES)
+running_options = decorate(_RUNNING)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pipeline.commands.motion_options import motion_options, pose_options
 from pipeline.commands.options import (
     PATH,
     check_output,
@@ -14,8 +15,6 @@ from pipeline.commands.options import (
     deliver,
     inversion_options,
     make_folder,
-    motion_options,
-    pose_options,
     prepare,
 )
 from pipeline.commands.terminal import TerminalReporter, print_path
