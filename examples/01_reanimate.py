@@ -15,6 +15,7 @@ from reanimate.faces.detect import DlibDetector
 from reanimate.faces.still import aligned_crop
 from reanimate.faces.track import follow, make_track
 from reanimate.images import read_image, to_pictures, to_tensor
+from reanimate.inversion.clip import ClipInversion
 from reanimate.inversion.invert import PRESETS, Inverter
 from reanimate.inversion.losses import MultiScaleLoss
 from reanimate.motion import apply, decompose
@@ -35,19 +36,13 @@ pictures = list(islice(frames(source, info), FRAMES))
 track = make_track(list(follow(pictures, DlibDetector())), info.frame_rate)
 crops = [crop(picture, quad, generator.resolution) for picture, quad in zip(pictures, track.quads, strict=True)]
 
-# its code, each frame starting from the one before
-batch = to_tensor(np.stack(crops))
-shared = inverter.shared(batch[::4])
-anchor = offset = shared.variable
-solutions = []
-for t in range(FRAMES):
-    solutions.append(inverter.next(batch[t : t + 1], inverter.follow(batch[t : t + 1], anchor, offset), shared.memory))
-    offset = solutions[t].variable - inverter.start(batch[t : t + 1])
-ws = torch.cat([solution.ws for solution in solutions]).numpy()
-loss = torch.cat([solution.loss for solution in solutions]).numpy()
+# its code: what the encoder says, an offset that all frames share, and some passes for each frame
+clip = ClipInversion(inverter, np.stack(crops), track.detected, track.cuts)
+for step in clip.run():
+    print(f"{len(clip.solved)} of {clip.num_frames} frames, loss {float(step.solution.loss.mean()):.4f}")
 
 # pose without identity, onto another identity
-_, pose = decompose(Latents(ws, loss, info.frame_rate))
+_, pose = decompose(Latents(clip.variables().numpy(), clip.losses, info.frame_rate))
 face = aligned_crop(read_image(target), generator.resolution, target)
 identity = Identity(inverter.first(to_tensor(face[None])).ws[0].numpy())
 moved = apply(identity, smooth(pose, seconds=0.12))
@@ -55,4 +50,4 @@ moved = apply(identity, smooth(pose, seconds=0.12))
 with torch.no_grad():
     result = to_pictures(generator.synthesis(torch.from_numpy(moved)))
 write_video(Path("reanimated.mp4"), iter(result), info, sound_from=None)
-print(f"reanimated.mp4: {len(result)} frames, mean loss {loss.mean():.4f}")
+print(f"reanimated.mp4: {len(result)} frames, mean loss {clip.losses.mean():.4f}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.commands.bench_dip import dip
+from pipeline.commands.bench_invert import bench_invert
 from pipeline.commands.bench_motion import motion
 from pipeline.commands.bench_score import bench_score
 from pipeline.commands.bench_tables import tables
@@ -276,5 +277,5 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
         click.echo(f"| {name} | {' | '.join(str(row.get(column, '')) for column in columns)} |")
 
 
-for command in (tables, dip, bench_score, motion):
+for command in (tables, dip, bench_score, bench_invert, motion):
     bench.add_command(command)

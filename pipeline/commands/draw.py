@@ -94,6 +94,27 @@ def draw_fits(curves: Mapping[str, Sequence[float]], path: Path) -> None:
     _save(figure, path)
 
 
+def draw_cost(rows: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """A picture of the loss of several ways to invert the same frames over their passes and over their seconds.
+
+    Raises:
+        MediaError: `path` cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 6), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, unit in zip(panels, ("passes", "seconds"), strict=True):
+        for i, (name, row) in enumerate(rows.items()):
+            panel.scatter(
+                max(row[unit], 1e-3), row["loss_slow"], color=f"C{i % 10}", marker="oPsD"[i // 10 % 4], label=name
+            )
+        panel.set(xscale="log", xlabel=f"{unit} a frame")
+    panels[0].set(ylabel="loss, the same frames of the clip for all")
+    panels[1].legend(fontsize="small")
+    _save(figure, path)
+
+
 def _save(figure: Figure, path: Path) -> None:
     try:
         figure.savefig(path, format="png")

@@ -45,24 +45,24 @@ class InvertParams:
     norm: int = 1
     """p of |a - b|^p."""
     init: Init = "encoder"
-    """Of a key frame; `encoder` falls back to `mean` for a model without one."""
+    """`encoder` falls back to `mean` for a model without one."""
     warm_start: bool = True
-    """Later frames begin where the frame before ended."""
+    """Frames begin where the frame before ended, and those of a shot share an offset from the encoder."""
     lanes: int = 8
     """Frames in one pass: runs of a clip that are solved side by side."""
-    first_steps: int = 150
-    """Passes for a still and for the first frame of each run."""
-    steps: int = 30
-    """Passes for any later frame."""
+    first_steps: int = 200
+    """Passes for a still, and for what the frames of a shot share."""
+    steps: int = 10
+    """Passes for a frame."""
     optimiser: OptimiserName = "curvature"
     lr: float = 1.0
-    """Step size for a key frame, in units of W's RMS; about 0.25 suits adam."""
+    """Step size for a still or what is shared, in units of W's RMS; about 0.25 suits adam."""
     warm_lr: float = 0.07
-    """The same for a later frame, which has less far to go; about 0.05 suits adam."""
+    """The same for a frame, which has less far to go; about 0.05 suits adam."""
     decay: bool = True
     """Whether the step size falls to nothing over a frame's passes (half a cosine)."""
     proximity: float = 0.0
-    """Loss of a later frame per squared distance from its start, in units of W's RMS: less flicker, less fit."""
+    """Loss of a frame per squared distance from its start, in units of W's RMS: less flicker, less fit."""
     noise: bool = False
     """Whether the noise maps of a picture are optimised beside its code."""
     target_loss: float = 0.0
@@ -89,7 +89,7 @@ class InvertParams:
 
 PRESETS: dict[Preset, InvertParams] = {
     "fast": InvertParams(),
-    "best": InvertParams(first_steps=1000, steps=150, patience=60),
+    "best": InvertParams(first_steps=500, steps=20, proximity=1.0, patience=60),
     "paper": InvertParams(
         init="zeros",
         warm_start=False,
