@@ -105,6 +105,7 @@ def option_settings(most: int) -> list[Setting]:
         Setting("--shrink 0.5", {"refine": {"shrink": 0.5}}, most),
         Setting("--shrink 1", {"refine": {"shrink": 1.0}}, most),
         Setting("--regain 1", {"refine": {"regain": 1.0}}, most),
+        Setting("--regain 1 --shrink 0.5", {"refine": {"regain": 1.0, "shrink": 0.5}}, most),
         Setting("--regain 2", {"refine": {"regain": 2.0}}, most),
         Setting("--regain 2 --shrink 0.5", {"refine": {"regain": 2.0, "shrink": 0.5}}, most),
         Setting("--regain 2 --shrink 1", {"refine": {"regain": 2.0, "shrink": 1.0}}, most),
