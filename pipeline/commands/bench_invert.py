@@ -33,9 +33,9 @@ def bench_invert(
 
     One clip, model and loss in one run: the paper's 1000 cold steps, cold runs at several step sizes, the usual
     projector, warm starts, the encoder alone, and the default with fewer and more passes. Slow rows run on a few
-    frames; columns that end in _slow are means over those frames for every row. Identity is the distance of dlib's descriptors
-    between a crop and its reconstruction; flicker is that of the reconstruction over the crops' own; seams are the
-    steps of the code where lanes meet over those elsewhere. Seconds are per frame, tracking aside.
+    frames; columns that end in _slow are means over those frames for every row. Identity is the distance of dlib's
+    descriptors between a crop and its reconstruction; flicker is that of the reconstruction over the crops' own; seams
+    are the steps of the code where lanes meet over those elsewhere. Seconds are per frame, tracking aside.
 
     Example: reanimate bench invert clip.mp4 --plot invert.png
     """
@@ -54,7 +54,7 @@ def bench_invert(
         check_output(plot)
     setup = prepare(**flags)
     nodes = clip_nodes("source", clip, setup.model, setup.chosen)
-    made = execute([nodes["align"]], setup.store, TerminalReporter(), setup.device)
+    made = execute([nodes["track"], nodes["align"]], setup.store, TerminalReporter(), setup.device)
     track, _ = load_track(made["source/track"])
     bundle = load_bundle(str(setup.model.folder), setup.device)
     network = SqueezeNetFeatures(features).to(setup.device) if features is not None else None

@@ -50,6 +50,7 @@ def ways(default: InvertParams, has_encoder: bool, unit: float) -> dict[str, tup
     cold = replace(PRESETS["paper"], loss=default.loss, norm=default.norm, space=default.space)
     tuned = replace(cold, init="mean", decay=True)
     rows = {"paper: 1000 from zeros": (cold, True)}
+    rows["paper with VGG16: 1000 from zeros"] = (replace(cold, loss="vgg16"), True)
     rows |= {f"cold: 1000 from the mean, lr {lr}": (replace(tuned, lr=lr), True) for lr in STEP_SIZES}
     rows["projector: 1000 from the mean, lr 0.1 in W+ units"] = (replace(tuned, lr=PROJECTOR_LR / unit), True)
     together = replace(default, init="mean", warm_start=False, first_steps=200)

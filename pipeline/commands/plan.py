@@ -32,7 +32,10 @@ def describe(steps: Sequence[Step], clips: Mapping[str, Path], setup: Setup) -> 
             lines.append(f"{'cached':>7}  {label}")
             continue
         lines.append(f"{'run':>7}  {label:<18}  {'; '.join(step.reasons)}")
-        passes = invert.first_steps + (count - 1) * (invert.steps if invert.warm_start else invert.first_steps)
+        together = min(count, invert.lanes)
+        passes = together * invert.first_steps + count * invert.steps
+        if not invert.warm_start:
+            passes = count * invert.first_steps
         seconds += passes * per_pass if name == "invert" else _PER_FRAME.get(name, 0.0) * count
         disk += _bytes_per_frame(name, setup) * count
         if name == "invert":
@@ -58,13 +61,14 @@ def _frames(count: int) -> str:
 
 
 def _seconds_per_pass(setup: Setup) -> float:
-    """Measured: a few passes of the model, the loss aside."""
+    """Measured: a few passes of the model, the loss aside; of one picture among as many as are solved together."""
     import torch
 
     from reanimate.checkpoints.bundle import load_bundle
 
     generator = load_bundle(str(setup.model.folder), setup.device).generator
-    ws = torch.zeros(1, generator.num_ws, generator.w_dim, device=setup.device, requires_grad=True)
+    lanes = setup.chosen["invert"].lanes
+    ws = torch.zeros(lanes, generator.num_ws, generator.w_dim, device=setup.device, requires_grad=True)
     took = []
     for _ in range(4):
         started = time.perf_counter()
@@ -72,7 +76,7 @@ def _seconds_per_pass(setup: Setup) -> float:
         if setup.device != "cpu":
             torch.cuda.synchronize()
         took.append(time.perf_counter() - started)
-    return min(took)
+    return min(took) / lanes
 
 
 def _bytes_per_frame(stage: str, setup: Setup) -> int:

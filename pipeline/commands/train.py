@@ -19,8 +19,10 @@ from reanimate.errors import ConfigError, MediaError
 if TYPE_CHECKING:
     from reanimate.training.adversarial import AdversarialConfig
     from reanimate.training.autoencoder import AutoencoderConfig
+    from reanimate.training.plain import PlainConfig
 
 FACES = "faces.npz"
+FAMILIES = ("stylegan2", "pggan", "mescheder")
 COUNT = click.IntRange(min=1)
 RESOLUTIONS = (8, 16, 32, 64, 128, 256, 512, 1024)  # px
 CROP_SIDE = 128  # px; crops are kept at this size for models of any smaller one
@@ -31,16 +33,27 @@ CROP_SIDE = 128  # px; crops are kept at this size for models of any smaller one
 @click.option("-o", "--output", type=PATH, required=True, help="The bundle to write; its work lies in OUTPUT.training.")
 @click.option(
     "--recipe",
-    type=click.Choice(("autoencoder", "adversarial")),
+    type=click.Choice(("autoencoder", "adversarial", "plain")),
     default="autoencoder",
     show_default=True,
-    help="Without an adversary, for a CPU, or with one, for a GPU.",
+    help="Without an adversary, for a CPU; with one, for a GPU; or a generator alone, to compare families.",
 )
-@click.option("--resolution", type=int, default=None, help="R of the model, px, a power of two. [default: 64 or 128]")
-@click.option("--images", type=COUNT, default=None, help="Faces shown in all. [default: 100,000 or 1,000,000]")
-@click.option("--batch", type=COUNT, default=None, help="Faces per step. [default: 8 or 64]")
-@click.option("--channel-base", type=COUNT, default=None, help="Channels times resolution. [default: 2048 or 4096]")
-@click.option("--channel-max", type=COUNT, default=None, help="Channels at most. [default: 256 or 384]")
+@click.option(
+    "--family",
+    type=click.Choice(FAMILIES),
+    default="stylegan2",
+    show_default=True,
+    help="Of the generator; those without styles take the recipe plain.",
+)
+@click.option(
+    "--resolution", type=int, default=None, help="R of the model, px, a power of two. [default: 64, 128 or 32]"
+)
+@click.option("--images", type=COUNT, default=None, help="Faces shown in all. [default: 100,000, or 1,000,000]")
+@click.option("--batch", type=COUNT, default=None, help="Faces per step. [default: 8, 64 or 32]")
+@click.option(
+    "--channel-base", type=COUNT, default=None, help="Channels times resolution. [default: 2048, 4096 or 1024]"
+)
+@click.option("--channel-max", type=COUNT, default=None, help="Channels at most. [default: 256, 384 or 128]")
 @click.option(
     "--features", type=PATH, default=None, help="npz of SqueezeNet weights for the perceptual part of the loss."
 )
@@ -67,7 +80,7 @@ def train(
     faces_dir: Path, output: Path, minutes: float | None, features: Path | None, compiled: bool, prepare_only: bool,
     source: str | None, licence: str, device: str, identity: bool, distil: int, **settings: Any,
 ) -> None:  # fmt: skip
-    """Train a generator and its encoder on FACES_DIR.
+    """Train a generator, and its encoder if the recipe has one, on FACES_DIR.
 
     FACES_DIR is a folder per person, or a faces.npz that was prepared before. A tenth of the people, by a hash of the
     name, is never trained on. The same command goes on where it stopped; only --images may change.
@@ -112,13 +125,21 @@ def train(
     click.echo(f"{output}  digest {card.digest[:12]}")
 
 
-def _config(recipe: str, swap: bool, **given: int | None) -> AutoencoderConfig | AdversarialConfig:
+def _config(
+    recipe: str, family: Any, swap: bool, **given: int | None
+) -> AutoencoderConfig | AdversarialConfig | PlainConfig:
     from reanimate.training.adversarial import AdversarialConfig
     from reanimate.training.autoencoder import AutoencoderConfig
+    from reanimate.training.plain import PlainConfig
 
     sizes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    config: AutoencoderConfig | AdversarialConfig
-    if recipe == "adversarial":
+    if recipe != "plain" and family != "stylegan2":
+        reason = f"{family} has no styles, which the encoder of the {recipe} recipe reads; use --recipe plain"
+        raise ConfigError("family", reason)
+    config: AutoencoderConfig | AdversarialConfig | PlainConfig
+    if recipe == "plain":
+        config = replace(PlainConfig(family), **sizes)
+    elif recipe == "adversarial":
         config = replace(AdversarialConfig(swap=swap), **sizes)
     else:
         config = replace(AutoencoderConfig(), **sizes)

@@ -32,7 +32,7 @@ from reanimate.inversion.spaces import (
 )
 
 Preset = Literal["fast", "best", "paper"]
-NOISE_LR = 0.1  # of noise maps, beside a step size in units of W's RMS
+NOISE_LR = 0.05  # Adam's step size for noise maps beside codes; their numbers are about one
 CARRIED = 0.5  # share of an offset's change that the next frame inherits; at 1, codes drift along the clip
 
 
@@ -211,7 +211,7 @@ class Inverter:
         best = _Best(parts, params)
         optimisers = [make_optimiser(params.optimiser, parts[0], lr * self._unit, memory)]
         if len(parts) > 1:
-            optimisers.append(torch.optim.Adam(parts[1:], lr=lr * NOISE_LR))
+            optimisers.append(torch.optim.Adam(parts[1:], lr=NOISE_LR))
         largest = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
         passes = 0
         for step in range(steps):

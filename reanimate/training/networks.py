@@ -1,4 +1,4 @@
-"""The networks that every recipe trains, a generator and its encoder, with the averages of both that are shipped."""
+"""The networks that recipes train, a generator and mostly its encoder, with the averages of both that are shipped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from reanimate.generators.stylegan2 import StyleGAN2, StyleGAN2Config
+from reanimate.checkpoints.families import family_of, family_types
+from reanimate.generators.protocol import GeneratorConfig
 from reanimate.inversion.encoder import Encoder, EncoderConfig
 from reanimate.training.average import averaged, follow
 from reanimate.training.batches import Batches
@@ -17,13 +18,18 @@ CHUNK = 64  # pictures at a time where nothing is learnt
 
 
 class Networks:
-    """A generator, its encoder, their averages, and the faces they learn."""
+    """A generator, its encoder if it is to have one, their averages, and the faces they learn."""
 
-    def __init__(self, shape: StyleGAN2Config, codes: EncoderConfig, batches: Batches) -> None:
+    def __init__(self, shape: GeneratorConfig, codes: EncoderConfig | None, batches: Batches) -> None:
         self.batches, self.device = batches, batches.device
-        self.generator = self.placed(StyleGAN2(shape))
-        self.encoder = self.placed(Encoder(codes))
-        self.generator_average, self.encoder_average = averaged(self.generator), averaged(self.encoder)
+        family = family_of(shape)
+        self.generator = self.placed(family_types(family, family)[1](shape))
+        self.generator_average = averaged(self.generator)
+        self.encoder: Any = None
+        self.encoder_average: Any = None
+        if codes is not None:
+            self.encoder = self.placed(Encoder(codes))
+            self.encoder_average = averaged(self.encoder)
 
     def placed(self, network: nn.Module) -> Any:
         """A network on the device, laid out as its convolutions like it."""
@@ -32,10 +38,11 @@ class Networks:
     def average(self, keep: float) -> None:
         """Move both averages on."""
         follow(self.generator_average, self.generator, keep)
-        follow(self.encoder_average, self.encoder, keep)
+        if self.encoder is not None:
+            follow(self.encoder_average, self.encoder, keep)
 
     def state(self) -> list[dict[str, Any]]:
-        """Weights of all four networks."""
+        """Weights of all networks."""
         return [network.state_dict() for network in self._all()]
 
     def restore(self, state: list[dict[str, Any]]) -> None:
@@ -44,7 +51,8 @@ class Networks:
             network.load_state_dict(weights)
 
     def _all(self) -> tuple[nn.Module, ...]:
-        return self.generator, self.encoder, self.generator_average, self.encoder_average
+        networks = (self.generator, self.encoder, self.generator_average, self.encoder_average)
+        return tuple(network for network in networks if network is not None)
 
     @torch.no_grad()
     def reconstruct(self, chosen: NDArray[Any]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from reanimate.inversion.features import SqueezeNetFeatures
-from reanimate.training.augment import Augmentation, changed
+from reanimate.training.augment import START, Augmentation, changed
 from reanimate.training.discriminator import Discriminator, ProjectedHead, r1_penalty
 
 R1_GAMMA = 0.5
@@ -30,11 +30,13 @@ class Opponent:
         precision: torch.dtype,
         *,
         compiled: bool,
+        gamma: float = R1_GAMMA,
+        probability: float = START,
     ) -> None:
         self.discriminator = discriminator.to(device).to(memory_format=torch.channels_last)
         self.head = ProjectedHead(features).to(device) if features is not None else None
-        self.augmentation = Augmentation(device)
-        self.device, self.precision = torch.device(device).type, precision
+        self.augmentation = Augmentation(device, probability)
+        self.device, self.precision, self.gamma = torch.device(device).type, precision, gamma
         lazy = R1_EVERY / (R1_EVERY + 1)  # the penalty's own steps are counted too (Karras et al. 2020, appendix B)
         self.rates = [lr * lazy, lr * HEAD_LR_SHARE]
         learners = [self.discriminator] if self.head is None else [self.discriminator, self.head]
@@ -79,7 +81,7 @@ class Opponent:
         if number % R1_EVERY == 0:
             some = real[: max(1, len(real) // R1_SHARE)]
             penalty = r1_penalty(self.discriminator, changed(some, self.augmentation.draw(len(some), draw))).mean()
-            total, losses["r1"] = total + penalty * (R1_GAMMA / 2 * R1_EVERY), penalty.detach()
+            total, losses["r1"] = total + penalty * (self.gamma / 2 * R1_EVERY), penalty.detach()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()

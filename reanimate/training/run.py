@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from reanimate.checkpoints.bundle import Card, save_bundle
 from reanimate.errors import MediaError, ModelError
@@ -25,6 +26,7 @@ from reanimate.training.data import Faces
 from reanimate.training.distil import distil
 from reanimate.training.identity import exact_alignment
 from reanimate.training.likeness import Likeness
+from reanimate.training.plain import Plain, PlainConfig
 
 STATE = "state.pt"
 CURVES = "curves.jsonl"
@@ -40,7 +42,7 @@ _NO_STATE = (
 )  # fmt: skip
 
 
-Config = AutoencoderConfig | AdversarialConfig
+Config = AutoencoderConfig | AdversarialConfig | PlainConfig
 
 
 class Training:
@@ -65,9 +67,11 @@ class Training:
         self.train_index, self.test_index = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         if not len(self.train_index) or not len(self.test_index):
             raise MediaError(folder, "too few people: none is left to train on, or none to measure on")
-        self.model: Autoencoder | Adversarial
+        self.model: Autoencoder | Adversarial | Plain
         if isinstance(config, AdversarialConfig):
             self.model = Adversarial(config, faces, likeness, device, compiled=compiled)
+        elif isinstance(config, PlainConfig):
+            self.model = Plain(config, faces, likeness, device, compiled=compiled)
         else:
             self.model = Autoencoder(config, faces, likeness, device, compiled=compiled)
         try:
@@ -129,7 +133,11 @@ class Training:
 
     @torch.no_grad()
     def measure(self, count: int = 256) -> dict[str, float]:
-        """Mean distances of held-out reconstructions: L1, and those that there is a network for."""
+        """Mean distances of held-out reconstructions: L1, and those that there is a network for; without an encoder
+        there are none.
+        """
+        if self.model.networks.encoder is None:
+            return {}
         totals: dict[str, list[float]] = {}
         for chosen in _chunks(self.test_index[:count], 32):
             real, fake = self.model.networks.reconstruct(chosen)
@@ -150,10 +158,11 @@ class Training:
     def draw(self) -> None:
         """`reconstructions.png` (held-out faces over their reconstructions), `samples.png`, `curves.png`."""
         rows: list[list[Any]] = []
-        for chosen in _chunks(self.test_index[: 4 * SHEET_COLUMNS], SHEET_COLUMNS):
-            real, fake = self.model.networks.reconstruct(chosen)
-            rows += [list(to_pictures(real)), list(to_pictures(fake))]
-        write_image(self.folder / "reconstructions.png", sheet(rows), synthetic=True)
+        if self.model.networks.encoder is not None:
+            for chosen in _chunks(self.test_index[: 4 * SHEET_COLUMNS], SHEET_COLUMNS):
+                real, fake = self.model.networks.reconstruct(chosen)
+                rows += [list(to_pictures(real)), list(to_pictures(fake))]
+            write_image(self.folder / "reconstructions.png", sheet(rows), synthetic=True)
         self.model.fit_w(self.train_index[:2048])
         pictures = list(to_pictures(self.samples(4 * SHEET_COLUMNS)))
         rows = [pictures[i : i + SHEET_COLUMNS] for i in range(0, len(pictures), SHEET_COLUMNS)]
@@ -166,7 +175,7 @@ class Training:
         generator = self.model.networks.generator_average
         z = torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(SAMPLE_SEED))
         ws = generator.mapping(z.to(self.model.device), truncation_psi=truncation_psi)
-        pictures: torch.Tensor = generator.synthesis(ws, "none")
+        pictures: torch.Tensor = generator.synthesis(ws)
         return pictures
 
     def own_features(self, steps: int, report: Callable[[int, dict[str, float]], None]) -> FaceFeatures | None:
@@ -174,7 +183,7 @@ class Training:
         none, or pictures are too small for it.
         """
         teacher, networks = self.model.likeness.features, self.model.networks
-        if teacher is None or not steps or self.model.config.resolution < SMALLEST_SEEN:
+        if teacher is None or networks.encoder is None or not steps or self.model.config.resolution < SMALLEST_SEEN:
             return None
         landmarks = (self.faces.landmarks[self.train_index] / self.faces.resolution).astype(np.float32)
         return distil(teacher, networks.batches, landmarks, networks.rebuilt, report, steps=steps)
@@ -193,10 +202,21 @@ class Training:
             "settings": asdict(self.model.config),
             **({"features": "distilled from SqueezeNet 1.1 on the same faces"} if features is not None else {}),
         }
-        measured = {"w_rms": round(float((w - w.mean(0)).square().mean().sqrt()), 4), **self.measure()}
         average = self.model.networks.generator_average
+        spread = round(float((w - w.mean(0)).square().mean().sqrt()), 4)
+        measured = {"w_rms": spread, **_size(average), **self.measure()}
         encoder = self.model.networks.encoder_average
         return save_bundle(folder, name, average, encoder, provenance, measured, licence, features=features)
+
+
+@torch.no_grad()
+def _size(generator: Any) -> dict[str, int]:
+    """Numbers that a generator holds, and multiply-adds of one picture by its convolutions and products of matrices."""
+    z = torch.randn(1, generator.z_dim, device=generator.w_avg.device)
+    with FlopCounterMode(display=False) as flops:
+        generator.synthesis(generator.mapping(z))
+    weights = sum(parameter.numel() for parameter in generator.parameters())
+    return {"weights": weights, "multiply_adds": flops.get_total_flops() // 2}
 
 
 def _chunks(index: np.ndarray[Any, Any], size: int) -> list[np.ndarray[Any, Any]]:

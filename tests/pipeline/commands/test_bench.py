@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import Done, squeezenet_file, tiny_encoder, tiny_generator
 
 from pipeline.commands import reconstruct
 from reanimate.checkpoints.bundle import save_bundle
+from reanimate.generators.pggan import PGGAN, PGGANConfig
 from reanimate.images import read_image, resize
 from reanimate.metrics import face_descriptor
 from reanimate.video import probe
@@ -62,6 +64,20 @@ def test_reconstruct_with_features_measures_them_and_draws_sheets(
         "samples.png": (4 * cell - 2, 16 * cell - 2, 3),
         "interpolations.png": (cell - 2, 9 * cell - 2, 3),
     }
+
+
+def test_reconstruct_takes_a_model_without_styles_or_encoder(
+    call: Call, people: Path, quick: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconstruct, "SAMPLES", 12)
+    weights = squeezenet_file(tmp_path / "weights.npz")
+    torch.manual_seed(0)
+    save_bundle(tmp_path / "rival", "rival", PGGAN(PGGANConfig(32, (8, 8, 4, 4), z_dim=8)), None, {}, {}, "MIT")
+    sets = ("--set", "align.resolution=32", "--model", tmp_path / "rival", "--features", weights, "--sheets", "made")
+    found = json.loads(call("bench", "reconstruct", people, "--everyone", *quick, *sets, "--json").out)
+    assert list(found["rows"]) == ["crop", "fast"]
+    assert found["samples"]["frechet"] > 0
+    assert (tmp_path / "made" / "interpolations.png").is_file()
 
 
 def test_reconstructed_faces_are_ranked_among_all(face_frames: np.ndarray, face_picture: Path) -> None:

@@ -7,14 +7,17 @@ import shutil
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from conftest import Done
 
+from pipeline.commands.train import FAMILIES
 from reanimate.checkpoints.bundle import load_bundle, read_card
 from reanimate.images import write_image
 from reanimate.training.data import _align_one, _pack, is_held_out
+from reanimate.training.plain import Family
 from reanimate.video import probe
 
 Call = Callable[..., Done]
@@ -108,6 +111,23 @@ def test_adversarial_recipe_goes_on_and_makes_a_bundle(call: Call, faces: Path, 
     assert load_bundle(str(tmp_path / "mine")).encoder is not None
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_plain_recipe_makes_a_bundle_of_any_family_that_a_face_is_inverted_with(
+    call: Call, faces: Path, face_picture: Path, tmp_path: Path, family: str
+) -> None:
+    command = ("train", faces, "-o", "mine", "--recipe", "plain", "--family", family, *TINY, "--images", 8)
+    assert "stopped at 2 of 8 images" in call(*command, "--minutes", 0).err
+    call(*command)
+    card = read_card(tmp_path / "mine")
+    assert (card.family, card.encoder) == (family, None)
+    assert card.provenance["settings"]["family"] == family and "same for every family" in card.provenance["method"]
+    call("invert", face_picture, "--model", "mine", "--set", "invert.first_steps=2", "-o", "out")
+
+
+def test_families_on_offer_are_those_that_can_be_trained() -> None:
+    assert get_args(Family) == FAMILIES
+
+
 def test_recipes_do_not_go_on_with_each_other(call: Call, faces: Path) -> None:
     call("train", faces, "-o", "mine", *TINY, "--images", 2)
     error = call("train", faces, "-o", "mine", *TINY, "--images", 2, "--recipe", "adversarial", code=1).error
@@ -149,6 +169,10 @@ def test_faces_without_anyone_to_hold_out_are_one_line(call: Call, faces: Path, 
         (["--minutes", -1], "--minutes"),
         (["--recipe", "adversarial", "--batch", 3], "batch: 3 is odd"),
         (["--recipe", "magic"], "--recipe"),
+        (["--family", "pggan"], "family: pggan has no styles, which the encoder of the autoencoder recipe reads"),
+        (["--recipe", "adversarial", "--family", "mescheder"], "mescheder has no styles"),
+        (["--recipe", "plain", "--family", "stylegan9"], "--family"),
+        (["--recipe", "plain", "--channel-base", 8], "channel-base: 8 leaves no channel"),
     ],
 )
 def test_bad_value_is_one_line(call: Call, faces: Path, option: list[object], complaint: str) -> None:

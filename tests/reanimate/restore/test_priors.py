@@ -15,7 +15,7 @@ from reanimate.restore.degradations import downsample, random_square
 from reanimate.restore.dip import DeepImagePrior, DipParams
 from reanimate.restore.priors import GeneratorPrior, Plain, Prior
 
-PARAMS = replace(PRESETS["fast"], first_steps=60)
+PARAMS = replace(PRESETS["fast"], first_steps=60, optimiser="adam", lr=0.25)
 
 
 @pytest.fixture
