@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.commands.options import Setup
 from pipeline.commands.terminal import duration
 from pipeline.runner import Step
 from pipeline.stages.clip import open_clip
+
+if TYPE_CHECKING:
+    from reanimate.inversion.invert import InvertParams
 
 # seconds per frame on two cores, where nothing better is known; inversion is timed
 _PER_FRAME = {"track": 0.03, "align": 0.005, "synthesize": 0.02, "encode": 0.002}
@@ -32,10 +36,7 @@ def describe(steps: Sequence[Step], clips: Mapping[str, Path], setup: Setup) -> 
             lines.append(f"{'cached':>7}  {label}")
             continue
         lines.append(f"{'run':>7}  {label:<18}  {'; '.join(step.reasons)}")
-        together = min(count, invert.lanes)
-        passes = together * invert.first_steps + count * invert.steps
-        if not invert.warm_start:
-            passes = count * invert.first_steps
+        passes = _passes(count, invert)
         seconds += passes * per_pass if name == "invert" else _PER_FRAME.get(name, 0.0) * count
         disk += _bytes_per_frame(name, setup) * count
         if name == "invert":
@@ -58,6 +59,15 @@ def _runs(step: Step) -> bool:
 
 def _frames(count: int) -> str:
     return f"{count} frame{'' if count == 1 else 's'}"
+
+
+def _passes(count: int, invert: InvertParams) -> int:
+    """Of a clip of so many frames, one shot with an encoder; each picture of a batch counts."""
+    from reanimate.inversion.clip import SHARED_FRAMES
+
+    if not invert.warm_start:
+        return count * invert.first_steps
+    return min(count, SHARED_FRAMES) * invert.first_steps + count * invert.steps
 
 
 def _seconds_per_pass(setup: Setup) -> float:

@@ -15,6 +15,8 @@ from reanimate.inversion.optimisers import Memory
 from reanimate.inversion.segments import Segment, batches, segments
 from reanimate.types import Bool, UInt8
 
+SHARED_FRAMES = 4  # of a shot, that its offset is looked for in; more cost more and change little
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
@@ -80,10 +82,9 @@ class ClipInversion:
                 yield self._keep(Step(frames, solution))
 
     def _offsets(self) -> Iterator[Step]:
-        lanes = self.inverter.params.lanes
         for shot in sorted({segment.shot for segment in self.segments} - self.offsets.keys()):
             frames = [frame for segment in self.segments if segment.shot == shot for frame in segment.frames]
-            spread = np.unique(np.linspace(0, len(frames) - 1, min(lanes, len(frames))).round().astype(int))
+            spread = np.unique(np.linspace(0, len(frames) - 1, min(SHARED_FRAMES, len(frames))).round().astype(int))
             chosen = [frames[i] for i in spread]
             yield self._keep(Step(chosen, self.inverter.shared(self._pictures(chosen)), shot))
 

@@ -50,7 +50,7 @@ class InvertParams:
     """Frames begin where the frame before ended, and those of a shot share an offset from the encoder."""
     lanes: int = 8
     """Frames in one pass: runs of a clip that are solved side by side."""
-    first_steps: int = 200
+    first_steps: int = 300
     """Passes for a still, and for what the frames of a shot share."""
     steps: int = 10
     """Passes for a frame."""

@@ -26,9 +26,9 @@ def test_empty_cache_is_planned_clip_by_clip_and_not_created(
     target, performer = [f"target/{stage}" for stage in clip], [f"source/{stage}" for stage in [*clip, "smooth"]]
     assert labels(said) == [*target, *performer, "apply", "synthesize", "encode"]
     assert said.count("not made yet") == 12
-    assert "(10 frames, at most 23 passes)" in said, "5 for the first, 2 for each of the others"
+    assert "(10 frames, at most 40 passes)" in said, "5 in each of the 4 that show what is shared, 2 in every frame"
     assert "(1 frames" not in said
-    assert "(1 frame, at most 5 passes)" in said
+    assert "(1 frame, at most 7 passes)" in said
     assert "10 frames; at most about " in said.splitlines()[-1]
     assert said.splitlines()[-1].endswith("on cpu") or "cuda" in said
     assert not (tmp_path / "cache").exists()

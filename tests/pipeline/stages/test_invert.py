@@ -34,7 +34,7 @@ class Stopper(SilentReporter):
         self.done = done
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        self.after -= 1
+        self.after -= bool(steps)
         if self.after == 0:
             raise KeyboardInterrupt
 
