@@ -12,19 +12,19 @@ from pipeline.commands.bench import bench
 from pipeline.commands.cache import cache
 from pipeline.commands.doctor import doctor
 from pipeline.commands.evaluate import evaluate
+from pipeline.commands.faces import faces
 from pipeline.commands.inpaint import inpaint
 from pipeline.commands.invert import invert
 from pipeline.commands.mix import mix
 from pipeline.commands.models import models
+from pipeline.commands.motion_options import motion_options, pose_options
 from pipeline.commands.options import (
     PATH,
     check_video_output,
     deliver,
     inversion_options,
-    motion_options,
     prepare,
     running_options,
-    smooth_option,
 )
 from pipeline.commands.pose import pose
 from pipeline.commands.score import score
@@ -47,7 +47,7 @@ def root() -> None:
 @click.option("-o", "--output", type=PATH, default=None, help="The video to write. [default: TARGET_SOURCE.mp4]")
 @inversion_options
 @motion_options
-@smooth_option
+@pose_options
 @running_options
 def run(
     source: Path, target: Path, output: Path | None, until: str | None, force: tuple[str, ...], **flags: Any
@@ -85,7 +85,7 @@ def run(
 @click.argument("target", type=PATH)
 @inversion_options
 @motion_options
-@smooth_option
+@pose_options
 @running_options
 def plan(source: Path, target: Path, until: str | None, force: tuple[str, ...], **flags: Any) -> None:
     """Say what `run` would do, and why.
@@ -105,7 +105,7 @@ def plan(source: Path, target: Path, until: str | None, force: tuple[str, ...], 
     click.echo(describe(steps, {"source": source, "target": target}, setup))
 
 
-for command in (pose, invert, inpaint, upscale, score, mix, evaluate, bench, models, train, cache, doctor):
+for command in (pose, faces, invert, inpaint, upscale, score, mix, evaluate, bench, models, train, cache, doctor):
     root.add_command(command)
 
 

@@ -18,7 +18,8 @@ from reanimate.images import read_image, to_pictures, to_tensor
 from reanimate.inversion.clip import ClipInversion
 from reanimate.inversion.invert import PRESETS, Inverter
 from reanimate.inversion.losses import MultiScaleLoss
-from reanimate.motion import apply, decompose, smooth
+from reanimate.motion import apply, decompose
+from reanimate.smoothing import smooth
 from reanimate.types import Identity, Latents
 from reanimate.video import frames, probe, write_video
 

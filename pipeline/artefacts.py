@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pipeline.config import convert
 from pipeline.disk import damaged, disk_errors, load_json, save_json
 from pipeline.streams import FrameWriter, RecordLog, open_frames, read_npy_header
-from reanimate.types import FaceTrack, Identity, Latents, PoseDeltas, VideoInfo
+from reanimate.types import ATTRIBUTES, FaceTrack, Float32, Identity, Latents, PoseDeltas, VideoInfo
 
 __all__ = [
     "FrameWriter", "RecordLog", "load_arrays", "load_deltas", "load_identity", "load_json", "load_latents",
@@ -44,8 +44,12 @@ TRACK: Like = {
     "cuts": (np.bool_, (None,)),
 }
 LATENTS: Like = {"ws": (np.float32, (None, None, None)), "loss": (np.float32, (None,))}
-DELTAS: Like = {"deltas": (np.float32, (None, None, None))}
-IDENTITY: Like = {"ws": (np.float32, (None, None))}
+DELTAS: Like = {
+    "deltas": (np.float32, (None, None, None)),
+    "attributes": (np.float32, (None, len(ATTRIBUTES))),
+    "head": (np.float32, (None, 4)),
+}
+IDENTITY: Like = {"ws": (np.float32, (None, None)), "attributes": (np.float32, (len(ATTRIBUTES),))}
 
 # what zipfile raises on bytes that are not its own
 _BROKEN = (
@@ -199,7 +203,12 @@ def save_deltas(folder: Path, deltas: PoseDeltas) -> None:
         StoreError: the disk would not have it.
     """
     facts = {name: getattr(deltas, name) for name in ("scale", "model", "normalisation")}
-    save_arrays(folder / "deltas.npz", {"deltas": deltas.deltas}, DELTAS)
+    arrays = {
+        "deltas": deltas.deltas,
+        "attributes": _known(deltas.attributes, (len(deltas.deltas), len(ATTRIBUTES)), np.nan),
+        "head": _known(deltas.head, (len(deltas.deltas), 4), 0.0),
+    }
+    save_arrays(folder / "deltas.npz", arrays, DELTAS)
     save_json(folder / "deltas.json", facts | {"scale": float(deltas.scale), "frame_rate": _rate(deltas.frame_rate)})
 
 
@@ -211,11 +220,17 @@ def load_deltas(folder: Path) -> PoseDeltas:
     """
     path = folder / "deltas.npz"
     arrays = load_arrays(path, DELTAS)
+    _check(path, len({len(array) for array in arrays.values()}) == 1, "arrays of different lengths")
     _check(path, np.isfinite(arrays["deltas"]).all(), "deltas that are not finite")
+    _check(path, np.isfinite(arrays["head"]).all(), "a head that is not finite")
     expected = {"scale": float, "frame_rate": Fraction, "model": str, "normalisation": str}
     facts = _facts(folder / "deltas.json", expected)
     _check(folder / "deltas.json", facts["scale"] >= 0, "a scale below zero")
-    return PoseDeltas(deltas=arrays["deltas"], **facts)
+    return PoseDeltas(arrays["deltas"], attributes=arrays["attributes"], head=arrays["head"], **facts)
+
+
+def _known(values: Float32 | None, shape: Shape, instead: float) -> Float32:
+    return np.full(shape, instead, np.float32) if values is None else values  # type: ignore[arg-type]
 
 
 def save_identity(folder: Path, identity: Identity) -> None:
@@ -224,7 +239,8 @@ def save_identity(folder: Path, identity: Identity) -> None:
     Raises:
         StoreError: the disk would not have it.
     """
-    save_arrays(folder / "identity.npz", {"ws": identity.ws}, IDENTITY)
+    attributes = _known(identity.attributes, (len(ATTRIBUTES),), np.nan)
+    save_arrays(folder / "identity.npz", {"ws": identity.ws, "attributes": attributes}, IDENTITY)
 
 
 def load_identity(folder: Path) -> Identity:

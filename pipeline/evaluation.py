@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,18 @@ from pipeline.stage import FileInput, Node, Reporter
 from pipeline.stages import align, look, recognise, track
 from pipeline.store import Store
 from pipeline.streams import open_frames
-from reanimate.agreement import Float64, agree, centred, restlessness, undisturbed
+from reanimate.agreement import Float64, agree, centred, jerk, restlessness, undisturbed
 from reanimate.errors import MediaError
 from reanimate.faces.detect import DlibDetector
 from reanimate.faces.expression import Expression, express
 from reanimate.images import resize
-from reanimate.metrics import descriptor_at, likeness, surest_face
+from reanimate.metrics import LpipsNet, descriptor_at, likeness, lpips_distance, lpips_ready, surest_face
 from reanimate.types import FaceTrack, Float32, VideoInfo
 from reanimate.video import frames, probe
 
 CURVES = ("yaw", "pitch", "roll", "mouth", "eyes", "smile")
 RESOLUTION = 128  # px; the yardstick that results of every model are held against
+LPIPS_EVERY = 10  # frames
 _DIGITS = 4
 
 
@@ -42,6 +44,8 @@ class Performance:
     """[128] mean descriptor."""
     restlessness: Float64
     """[T] of its crops."""
+    jerk: float
+    """Of its landmarks in its crops, see agreement.jerk."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,22 +61,28 @@ class Evaluation:
 
 
 def evaluate(
-    result: Path, source: Path, target: Path, store: Store, reporter: Reporter, resolution: int = RESOLUTION
-) -> Evaluation:
+    result: Path, source: Path, target: Path, store: Store, reporter: Reporter, resolution: int = RESOLUTION,
+    lpips: LpipsNet | None = None,
+) -> Evaluation:  # fmt: skip
     """Measure a result of `run`: aligned crops, frame by frame those of its source. What is found of source and target
     stays in the cache.
 
     Raises:
+        WeightsUnavailable: LPIPS was asked for, and its trunk's weights are neither cached nor can be fetched.
         MediaError: a file cannot be read, or the result is not a square video with the source's frames.
         FaceNotFound: source or target shows no face.
     """
     info = _matching(result, source)
-    performer, face = _performer(source, resolution), _identified("target", target)
+    performer, face = performer_nodes(source, resolution), identified("target", target)
+    if lpips is not None:
+        lpips_ready(lpips)
+        inputs: dict[str, Node | FileInput] = {"clip": FileInput(target), "track": face["track"]}
+        face["align"] = Node(align.STAGE, align.AlignParams(resolution, "ignore"), inputs, "target/align")
     made = execute([*performer.values(), *face.values()], store, reporter)
-    performance = _performance(made)
+    performance = performed(made)
     landmarks, descriptors = _watch(result, info, performance.info.num_frames, reporter)
     seen = express(landmarks)
-    who = np.nanmean(_descriptors(made["target/recognise"]), 0)
+    who = whose(made["target/recognise"])
     shaking = restlessness(resize(frame, resolution, resolution) for frame in frames(result, info))
     missing = np.flatnonzero(np.isnan(descriptors[:, 0]))
     report = {
@@ -85,7 +95,10 @@ def evaluate(
         "motion": {name: _motion(performance, seen, name) for name in CURVES},
         "identity": _identity(descriptors, who, performance.who),
         "flicker": _flicker(performance, shaking),
+        "jitter": _against(jerk(landmarks, performance.track.cuts), performance.jerk),
     }
+    if lpips is not None:
+        report["lpips"] = {"net": lpips, "to_target": _number(_lpips(result, info, made["target/align"], lpips))}
     curves = {"source": performance.expression, "ceiling": performance.ceiling, "result": seen}
     return Evaluation(report, curves, performance.info)
 
@@ -103,7 +116,7 @@ def _matching(result: Path, source: Path) -> VideoInfo:
     return info
 
 
-def _identified(role: str, clip: Path) -> dict[str, Node]:
+def identified(role: str, clip: Path) -> dict[str, Node]:
     """From a clip to whom it shows."""
     given = FileInput(clip)
     tracked = Node(track.STAGE, track.TrackParams(), {"clip": given}, f"{role}/track")
@@ -114,16 +127,17 @@ def _identified(role: str, clip: Path) -> dict[str, Node]:
     }
 
 
-def _performer(source: Path, resolution: int) -> dict[str, Node]:
+def performer_nodes(source: Path, resolution: int = RESOLUTION) -> dict[str, Node]:
     """From the source to whom it shows, and to what its crops show of it."""
-    nodes = _identified("source", source)
+    nodes = identified("source", source)
     inputs: dict[str, Node | FileInput] = {"clip": FileInput(source), "track": nodes["track"]}
-    nodes["align"] = Node(align.STAGE, align.AlignParams(resolution, "ignore"), inputs, "ceiling/align")
+    nodes["align"] = Node(align.STAGE, align.AlignParams(resolution, "ignore", "as-filmed"), inputs, "ceiling/align")
     nodes["look"] = Node(look.STAGE, look.LookParams(), {"crops": nodes["align"]}, "ceiling/look")
     return nodes
 
 
-def _performance(made: Mapping[str, Path]) -> Performance:
+def performed(made: Mapping[str, Path]) -> Performance:
+    """What was found of a source, from where the results of its nodes lie."""
     found, info = load_track(made["source/track"])
     landmarks = load_arrays(made["ceiling/look"] / look.SEEN, look.LANDMARKS)["landmarks"]
     return Performance(
@@ -131,14 +145,16 @@ def _performance(made: Mapping[str, Path]) -> Performance:
         info=info,
         expression=express(found.landmarks),
         ceiling=express(landmarks),
-        who=np.nanmean(_descriptors(made["source/recognise"]), 0),
+        who=whose(made["source/recognise"]),
         restlessness=restlessness(open_frames(made["ceiling/align"] / align.CROPS)),
+        jerk=jerk(landmarks, found.cuts),
     )
 
 
-def _descriptors(folder: Path) -> Float64:
+def whose(folder: Path) -> Float64:
+    """[128] the mean descriptor that `recognise` left in a folder."""
     found: Float64 = load_arrays(folder / recognise.DESCRIPTORS, recognise.DESCRIBED)["descriptors"]
-    return found
+    return np.asarray(np.nanmean(found, 0))
 
 
 def _watch(result: Path, info: VideoInfo, num_frames: int, reporter: Reporter) -> tuple[Float32, Float64]:
@@ -196,8 +212,19 @@ def _flicker(performance: Performance, shaking: Float64) -> dict[str, float | No
     found, source = (
         float(values[counted].mean()) if counted.any() else math.nan for values in (shaking, performance.restlessness)
     )
+    return _against(found, source)
+
+
+def _against(found: float, source: float) -> dict[str, float | None]:
     ratio = found / source if source > 0 else math.nan
     return {"result": _number(found), "source": _number(source), "ratio": _number(ratio)}
+
+
+def _lpips(result: Path, info: VideoInfo, target: Path, net: LpipsNet) -> float:
+    """Mean over every LPIPS_EVERY-th frame of the result; the target is its first crop."""
+    face = open_frames(target / align.CROPS)[0]
+    shown = islice(frames(result, info), 0, None, LPIPS_EVERY)
+    return float(np.mean([lpips_distance(resize(frame, len(face), len(face)), face, net) for frame in shown]))
 
 
 def _number(value: float) -> float | None:

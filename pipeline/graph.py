@@ -1,8 +1,10 @@
 """Which stage feeds which. Read this page first.
 
-source ─ track ─ align ─ invert ─ decompose ─ smooth ─┐ pose
-target ─ track ─ align ─ invert ─ decompose ──────────┴ apply ─ synthesize ─ encode
-                                  identity                                     └ sound of the source
+source ─ track ─ align ─ invert ─ decompose ─ (refine) ─ smooth ─┐ pose
+target ─ track ─ align ─ invert ─ decompose ─────────────────────┴ apply ─ synthesize ─ encode
+                                  identity                                                └ sound of the source
+
+refine is there where it is asked for. It, and apply with a limit, are also fed by `subspace`, which comes of the model.
 """
 
 from __future__ import annotations
@@ -14,10 +16,23 @@ from typing import Any
 
 from pipeline.config import build, convert, show
 from pipeline.stage import FileInput, Node
-from pipeline.stages import align, apply, decompose, encode, invert, load_pose, smooth, synthesize, track
+from pipeline.stages import (
+    align,
+    apply,
+    decompose,
+    encode,
+    invert,
+    load_pose,
+    refine,
+    smooth,
+    subspace,
+    synthesize,
+    track,
+)
 from reanimate.checkpoints.bundle import FEATURES, Card, find_bundle, generator_config, read_card
 from reanimate.checkpoints.families import family_types
 from reanimate.errors import ConfigError, MediaError, ModelError
+from reanimate.faces.track import LARGEST
 from reanimate.generators.protocol import GeneratorConfig
 from reanimate.images import is_picture
 from reanimate.inversion.invert import PRESETS, InvertParams, Preset
@@ -25,10 +40,14 @@ from reanimate.inversion.spaces import check_space
 from reanimate.video import probe
 
 SECTIONS: Mapping[str, type] = {
+    "track": track.TrackParams,
     "align": align.AlignParams,
     "invert": InvertParams,
+    "decompose": decompose.DecomposeParams,
+    "refine": refine.RefineParams,
     "smooth": smooth.SmoothParams,
     "apply": apply.ApplyParams,
+    "synthesize": synthesize.SynthesizeParams,
     "encode": encode.EncodeParams,
 }
 
@@ -116,21 +135,35 @@ def _apply_defaults(model: Model, amplitude: str) -> apply.ApplyParams:
 
 
 def clip_nodes(role: str, path: Path, model: Model, chosen: Mapping[str, Any]) -> dict[str, Node]:
-    """The nodes of one clip by stage name, from the file to identity and pose. `role` is `source` or `target`."""
+    """The nodes of one clip by stage name, from the file to identity and pose. `role` is `source` or `target`.
+
+    Whose face is followed is a choice for sources; of a target it is always the largest.
+    """
+    if role == "target":
+        chosen = {**chosen, "track": replace(chosen["track"], face=LARGEST)}
     clip = FileInput(path)
-    reference: dict[str, Any] = {"model_digest": model.card.digest, "model": str(model.folder)}
     nodes: dict[str, Node] = {}
 
     def add(stage: Any, params: Any, **inputs: Node | FileInput) -> Node:
         nodes[stage.name] = Node(stage, params, inputs, f"{role}/{stage.name}")
         return nodes[stage.name]
 
-    tracked = add(track.STAGE, track.TrackParams(), clip=clip)
+    tracked = add(track.STAGE, chosen["track"], clip=clip)
     aligned = add(align.STAGE, chosen["align"], clip=clip, track=tracked)
-    inversion = invert.InvertStageParams(**asdict(chosen["invert"]), **reference)
+    inversion = invert.InvertStageParams(**asdict(chosen["invert"]), **_reference(model))
     inverted = add(invert.STAGE, inversion, crops=aligned, track=tracked)
-    add(decompose.STAGE, decompose.DecomposeParams(model.card.digest), latents=inverted, track=tracked)
+    params = decompose.DecomposeStageParams(**asdict(chosen["decompose"]), model_digest=model.card.digest)
+    add(decompose.STAGE, params, latents=inverted, track=tracked)
     return nodes
+
+
+def _reference(model: Model) -> dict[str, Any]:
+    return {"model_digest": model.card.digest, "model": str(model.folder)}
+
+
+def subspace_node(model: Model) -> Node:
+    """The node of where poses lie in a model."""
+    return Node(subspace.STAGE, subspace.SubspaceParams(**_reference(model)), {}, "model/subspace")
 
 
 def pose_nodes(source: Path, model: Model, chosen: Mapping[str, Any]) -> dict[str, Node]:
@@ -144,7 +177,13 @@ def pose_nodes(source: Path, model: Model, chosen: Mapping[str, Any]) -> dict[st
     if probe(source).num_frames < 2:
         raise MediaError(source, "has a single frame; a source needs at least two to hold any motion")
     nodes = clip_nodes("source", source, model, chosen)
-    inputs: dict[str, Node | FileInput] = {"pose": nodes["decompose"], "track": nodes["track"]}
+    pose, wanted = nodes["decompose"], chosen["refine"]
+    if wanted.regain or wanted.shrink:
+        inputs: dict[str, Node | FileInput] = {"pose": pose, "latents": nodes["invert"], "track": nodes["track"]}
+        inputs["subspace"] = subspace_node(model)
+        params = refine.RefineStageParams(**asdict(wanted), **_reference(model))
+        pose = nodes["refine"] = Node(refine.STAGE, params, inputs, "source/refine")
+    inputs = {"pose": pose, "track": nodes["track"]}
     nodes["smooth"] = Node(smooth.STAGE, chosen["smooth"], inputs, "source/smooth")
     return nodes
 
@@ -166,7 +205,7 @@ def apply_graph(pose: Path, target: Path, model: Model, chosen: Mapping[str, Any
     params = load_pose.LoadPoseParams(model.card.digest)
     loaded = Node(load_pose.STAGE, params, {"file": FileInput(pose)}, "pose/load")
     frames = _frames(target, loaded, model, chosen, pose_first=True)
-    inputs: dict[str, Node | FileInput] = {"frames": frames, "latents": frames.inputs["latents"]}
+    inputs: dict[str, Node | FileInput] = {"frames": frames, "pose": loaded}
     return Node(encode.SILENT, chosen["encode"], inputs, "encode")
 
 
@@ -176,6 +215,9 @@ def _frames(target: Path, pose: Node, model: Model, chosen: Mapping[str, Any], *
     inputs: dict[str, Node | FileInput] = {"identity": identity, "pose": pose}
     if pose_first:
         inputs = {"pose": pose, "identity": identity}
-    applied = Node(apply.STAGE, chosen["apply"], inputs, "apply")
-    params = synthesize.SynthesizeParams(model.card.digest, str(model.folder))
+    stage = apply.STAGE
+    if chosen["apply"].limit:
+        stage, inputs["subspace"] = apply.LIMITED, subspace_node(model)
+    applied = Node(stage, chosen["apply"], inputs, "apply")
+    params = synthesize.SynthesizeStageParams(**asdict(chosen["synthesize"]), **_reference(model))
     return Node(synthesize.STAGE, params, {"latents": applied}, "synthesize")

@@ -9,12 +9,13 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from reanimate.types import Bool, UInt8, shots
+from reanimate.types import Bool, Float32, UInt8, shots
 
 Float64 = NDArray[np.float64]
 
 MAX_LAG = 0.5  # seconds; farther apart, speech looks like other speech
 LEAST_FRAMES = 3  # of which a correlation means anything at all
+INNER = 17  # landmarks before this one are the outline of the jaw
 _STILL = 1e-9  # what moves less does not move
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -100,6 +101,23 @@ def restlessness(pictures: Iterable[UInt8]) -> Float64:
         if len(last) == 3:
             found[-2] = float(np.abs(last[0] - 2 * last[1] + last[2]).mean())
     return np.array(found)
+
+
+def jerk(landmarks: Float32, cuts: Bool) -> float:
+    """How much landmarks [T, 68, 2] px, NaN where no face is seen, shake: eye spans per frame³.
+
+    Root mean square of third differences over time, in units of the median distance between the outer corners of the
+    eyes; brows, eyes, nose and mouth count, the outline of the jaw, which slides, does not. NaN where no four frames in
+    a row show the face in one shot.
+    """
+    points = landmarks.astype(np.float64)
+    known = np.isfinite(points).all((1, 2))
+    if not known.any():
+        return np.nan
+    span = float(np.median(np.linalg.norm(points[known, 45] - points[known, 36], axis=-1)))
+    third = [np.diff(points[shot, INNER:], 3, axis=0) for shot in shots(cuts)]
+    squares = np.square(np.concatenate(third) / max(span, 1e-9)).sum(-1)
+    return float(np.sqrt(squares[np.isfinite(squares)].mean())) if np.isfinite(squares).any() else np.nan
 
 
 def undisturbed(detected: Bool, cuts: Bool) -> Bool:

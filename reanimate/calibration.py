@@ -38,7 +38,7 @@ from reanimate.inversion.encoder import Encoder
 from reanimate.inversion.invert import PRESETS, Inverter, w_rms
 from reanimate.inversion.losses import Loss
 from reanimate.metrics import descriptor_at, surest_face
-from reanimate.types import UInt8
+from reanimate.types import ATTRIBUTES, NATURAL, UInt8
 
 Float64 = NDArray[np.float64]
 
@@ -47,8 +47,6 @@ MEASURED = (
     *("motion_layers", "layers_share", "layer_motion", "layer_colour", "layer_identity"),
     *("typical_pose_rms", "typical_pose_from", "encoder_amplitude", "default_steps", "default_steps_from"),
 )
-ATTRIBUTES = ("yaw", "pitch", "mouth", "eyes")
-NATURAL = np.array([8.0, 5.0, 0.07, 0.04])  # standard deviations of a lively speaker, in the units of Expression
 PSI = 0.7  # truncation of the draws
 EXCHANGED = 32  # faces whose codes are exchanged, layer by layer
 LAYERS_SHARE = 0.9

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,3 +127,17 @@ def sheet(rows: list[list[UInt8]], gap: int = 2) -> UInt8:
             y, x = i * (height + gap), j * (width + gap)
             canvas[y : y + height, x : x + width] = picture
     return canvas
+
+
+def numbered(picture: UInt8, boxes: Sequence[tuple[float, float, float, float]]) -> UInt8:
+    """A copy of a picture [H, W, 3] with boxes (left, top, right, bottom) px drawn and numbered from 1."""
+    drawn = picture.copy()
+    width = max(1, round(max(picture.shape[:2]) / 300))
+    for number, box in enumerate(boxes, 1):
+        left, top, right, bottom = (round(edge) for edge in box)
+        size = max(0.4, (right - left) / 100)
+        for colour, thickness in (((0, 0, 0), 3 * width), ((255, 255, 0), width)):
+            cv2.rectangle(drawn, (left, top), (right, bottom), colour, thickness)
+            place = (left + 2 * width, bottom - 3 * width)
+            cv2.putText(drawn, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, thickness, cv2.LINE_AA)
+    return drawn

@@ -159,6 +159,15 @@ def lpips_distance(a: UInt8, b: UInt8, net: LpipsNet = "alex") -> float:
         return float(_lpips_network(net)(*pair))
 
 
+def lpips_ready(net: LpipsNet) -> None:
+    """Return quietly if LPIPS can be measured.
+
+    Raises:
+        WeightsUnavailable: the trunk's weights are neither cached nor can be fetched.
+    """
+    _lpips_network(net)
+
+
 @cache
 def _lpips_network(net: LpipsNet) -> Any:
     import lpips

@@ -1,4 +1,4 @@
-"""What moves and who is moved: codes into identity and pose, pose onto another identity. numpy and scipy only.
+"""What moves and who is moved: codes into identity and pose, pose onto another identity. numpy only.
 
 Source: Gabbay & Hoshen 2019, Eq. 9 (identity is the mean code, pose the difference from it) and Eq. 10 (pose is added
 to the target's identity). Differs in how pose is normalised: by one RMS over the clip, which is kept beside it.
@@ -7,18 +7,23 @@ to the target's identity). Differs in how pose is normalised: by one RMS over th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
+from typing import Literal
 
 import numpy as np
-from scipy.ndimage import convolve1d
 
-from reanimate.types import Bool, Float32, Identity, Latents, PoseDeltas, shots
+from reanimate.types import NATURAL, Bool, Float32, Float64, Identity, Latents, PoseDeltas, shots
 
-SCALE_FLOOR = 1e-4  # W+ units; a clip that moves less is still, not blown up to unit RMS
+Normalisation = Literal["clip", "frame"]
+
+SCALE_FLOOR = 1e-4  # W+ units; a clip or frame that moves less is still, not blown up to unit RMS
+GROUPS = (4, 8)  # where the middle and the fine codes begin: 16 px and 64 px in a style generator
+NEAR = 0.5  # of NATURAL; frames so far apart in pose count as near each other
 
 
-def decompose(latents: Latents, model: str = "", cuts: Bool | None = None) -> tuple[Identity, PoseDeltas]:
-    """Mean identity, and pose deltas with unit RMS over the clip.
+def decompose(
+    latents: Latents, model: str = "", cuts: Bool | None = None, normalisation: Normalisation = "clip"
+) -> tuple[Identity, PoseDeltas]:
+    """Mean identity, and pose deltas with unit RMS over the clip, or in every frame.
 
     With `cuts` [T], pose is the difference from the mean of its own shot: another shot may show another person in
     another light, which is no movement. A shot in which nothing was inverted does not move.
@@ -28,9 +33,7 @@ def decompose(latents: Latents, model: str = "", cuts: Bool | None = None) -> tu
     """
     if len(latents.ws) < 2:
         raise ValueError("a clip of fewer than two frames has no motion")
-    known = np.isfinite(latents.loss)
-    if not known.any():  # codes that no inversion made
-        known[:] = True
+    known = _known(latents)
     mean = latents.ws[known].mean(axis=0, dtype=np.float64)  # float32 would leave false motion in a still clip
     offsets = np.zeros(latents.ws.shape)
     for shot in shots(np.zeros(len(known), bool) if cuts is None else cuts):
@@ -39,8 +42,60 @@ def decompose(latents: Latents, model: str = "", cuts: Bool | None = None) -> tu
             offsets[shot] = latents.ws[shot] - seen.mean(axis=0, dtype=np.float64)
     rms = float(np.sqrt(np.square(offsets).mean()))
     scale = rms if rms > SCALE_FLOOR else 1.0
-    deltas = PoseDeltas((offsets / scale).astype(np.float32), scale, latents.frame_rate, model)
+    size = np.full((len(offsets), 1, 1), scale)
+    if normalisation == "frame":
+        frames = np.sqrt(np.square(offsets).mean((1, 2), keepdims=True))
+        size = np.where(frames > SCALE_FLOOR, frames, scale)
+    deltas = PoseDeltas((offsets / size).astype(np.float32), scale, latents.frame_rate, model, normalisation)
     return Identity(mean.astype(np.float32)), deltas
+
+
+def canonical_frame(latents: Latents, attributes: Float32) -> int:
+    """The frame that stands best for a clip with attributes [T, A]: near the mean code, eyes open, mouth closed.
+
+    Of the half of the frames whose eyes are most open, those whose mouth is among the quarter that is most closed; of
+    these the one nearest to the mean code. Of all frames where none is such.
+    """
+    known = _known(latents)
+    mouth, eyes = attributes[:, 2], attributes[:, 3]
+    allowed = known
+    if (seen := known & np.isfinite(mouth) & np.isfinite(eyes)).any():
+        calm = seen & (eyes >= np.median(eyes[seen])) & (mouth <= np.quantile(mouth[seen], 0.25))
+        allowed = calm if calm.any() else seen
+    away = latents.ws - latents.ws[known].mean(axis=0, dtype=np.float64)
+    return int(np.argmin(np.where(allowed, np.square(away).sum((1, 2)), np.inf)))
+
+
+def _known(latents: Latents) -> Bool:
+    known: Bool = np.isfinite(latents.loss)
+    return known if known.any() else np.ones(len(known), bool)  # codes that no inversion made
+
+
+def reference(deltas: PoseDeltas, identity: Identity) -> Float64:
+    """[L, D] the delta of the source frames whose pose is nearest to that of the identity's picture.
+
+    Subtracting it makes the motion relative to the target's own pose: where the source looks as the target does, the
+    target stays what it is. Frames count by a Gaussian of their distance in units of NATURAL, at least NEAR wide, so
+    that one odd frame does not decide. Zero where the pose of either is unknown.
+    """
+    nothing = np.zeros(deltas.deltas.shape[1:])
+    if deltas.attributes is None or identity.attributes is None:
+        return nothing
+    away = np.square((deltas.attributes - identity.attributes) / NATURAL).sum(1)
+    known = np.isfinite(away)
+    if not known.any():
+        return nothing
+    away = np.where(known, away, np.inf)
+    # relative to the nearest: a pose that the source never takes still has frames that come closest
+    weights = np.exp(-(away - away.min()) / (2 * NEAR**2))
+    found: Float64 = np.tensordot(weights / weights.sum(), deltas.deltas.astype(np.float64), 1)
+    return found
+
+
+def layer_groups(num_ws: int) -> tuple[slice, slice, slice]:
+    """The coarse, middle and fine codes of a style generator: 4 and 8 px, 16 and 32 px, 64 px and more."""
+    first, second = (min(edge, num_ws) for edge in GROUPS)
+    return slice(0, first), slice(first, second), slice(second, num_ws)
 
 
 def interpolate_missing(values: Float32, known: Bool, cuts: Bool | None = None) -> Float32:
@@ -73,67 +128,29 @@ def _interpolate(values: Float32, known: Bool) -> Float32:
     return result
 
 
-def window_frames(seconds: float, frame_rate: Fraction) -> int:
-    """An odd number of frames, at least 3, nearest to `seconds`; 1, which changes nothing, for zero seconds."""
-    if seconds <= 0:
-        return 1
-    return max(3, 2 * round((seconds * float(frame_rate) - 1) / 2) + 1)
-
-
-def moving_average(values: Float32, frames: int, cuts: Bool | None = None) -> Float32:
-    """Values [T, ...] averaged over a centred window of an odd number of frames.
-
-    Towards an end the window narrows evenly on both sides: nothing is delayed, the first and last frames stay what
-    they are, and a steady movement stays steady. With `cuts` [T], no window reaches over the start of a shot.
-
-    Raises:
-        ValueError: an even window.
-    """
-    if frames % 2 == 0:
-        raise ValueError(f"a centred window needs an odd number of frames, not {frames}")
-    result = np.empty_like(values)
-    for shot in shots(np.zeros(len(values), bool) if cuts is None else cuts):
-        result[shot] = _average_shot(values[shot].astype(np.float64), frames)
-    return result
-
-
-def _average_shot(shot: np.ndarray[tuple[int, ...], np.dtype[np.float64]], frames: int) -> Float32:
-    half = frames // 2
-    smooth = (
-        convolve1d(shot, np.full(frames, 1 / frames), axis=0, mode="nearest") if len(shot) >= frames else shot.copy()
-    )
-    for i in range(len(shot)):
-        room = min(i, len(shot) - 1 - i)
-        if room < half:
-            smooth[i] = shot[i - room : i + room + 1].mean(0)
-    return smooth.astype(np.float32)
-
-
-def smooth(deltas: PoseDeltas, seconds: float, cuts: Bool | None = None) -> PoseDeltas:
-    """The same performance, less its shaking: a moving average over `seconds` (see window_frames)."""
-    frames = window_frames(seconds, deltas.frame_rate)
-    averaged = moving_average(deltas.deltas, frames, cuts)
-    return PoseDeltas(averaged, deltas.scale, deltas.frame_rate, deltas.model, deltas.normalisation)
-
-
 def apply(
     identity: Identity,
     deltas: PoseDeltas,
     gain: float = 1.0,
     scale: float | None = None,
     layers: Sequence[int] | None = None,
+    group_gains: Sequence[float] = (1.0, 1.0, 1.0),
+    away_from: Float64 | None = None,
 ) -> Float32:
-    """Codes [T, L, D] of `identity` moving like `deltas`: identity + gain * scale * deltas.
+    """Codes [T, L, D] of `identity` moving like `deltas`: identity + gain * scale * (deltas - away_from).
 
-    `scale` (W+ units) defaults to the clip's own; `layers` limits the motion to those of the L codes.
+    `scale` (W+ units) defaults to the clip's own; `layers` limits the motion to those of the L codes; `group_gains`
+    multiply that of the coarse, middle and fine ones; `away_from` [L, D] defaults to nothing, see `reference`.
 
     Raises:
         ValueError: identity and deltas differ in L or D.
     """
     if identity.ws.shape != deltas.deltas.shape[1:]:
         raise ValueError(f"identity {identity.ws.shape} and deltas {deltas.deltas.shape[1:]} are of different models")
-    moved = gain * (deltas.scale if scale is None else scale) * deltas.deltas.astype(np.float64)
+    gains = np.full(len(identity.ws), gain * (deltas.scale if scale is None else scale))
+    for group, factor in zip(layer_groups(len(gains)), group_gains, strict=True):
+        gains[group] *= factor
     if layers is not None:
-        still = np.setdiff1d(np.arange(identity.ws.shape[0]), np.asarray(layers, int))
-        moved[:, still] = 0
-    return (identity.ws + moved).astype(np.float32)
+        gains[np.setdiff1d(np.arange(len(gains)), np.asarray(layers, int))] = 0
+    moved = deltas.deltas.astype(np.float64) - (0.0 if away_from is None else away_from)
+    return np.asarray(identity.ws + gains[:, None] * moved, np.float32)

@@ -1,9 +1,12 @@
 """pose.npz: a performance to keep, send and apply. Arrays and JSON text only; plain numpy reads it.
 
-    deltas    float32 [T, L, D], offsets from the clip's mean latent, unit RMS over the clip
-    header    JSON text: format, version, scale (W+ units), frame_rate ("30000/1001"), model (digest), normalisation
+    deltas      float32 [T, L, D], offsets from the clip's mean latent, unit RMS over the clip
+    attributes  float32 [T, A], yaw and pitch in degrees, opening of mouth and eyes; NaN where no face was seen
+    head        float32 [T, 4], what alignment took away: roll (radians), log of the size, shift right and down in
+                halves of a crop's side
+    header      JSON text: format, version, scale (W+ units), frame_rate ("30000/1001"), model (digest), normalisation
 
-The mean itself, which is who was filmed, is not in the file.
+A file without attributes and head is read too. The mean itself, which is who was filmed, is not in the file.
 """
 
 from __future__ import annotations
@@ -13,16 +16,19 @@ import lzma
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from reanimate.errors import MediaError, ModelError
-from reanimate.types import PoseDeltas
+from reanimate.types import ATTRIBUTES, Float32, PoseDeltas
 
-FORMAT, VERSION = "reanimate-pose", 1
+FORMAT, VERSION = "reanimate-pose", 2
 MAX_BYTES = 1 << 32  # of deltas: an hour at 60 frames per second is 4.4e9 numbers in the largest official model
+ARRAYS = ("deltas", "attributes", "head")
+MAX_HEAD = 100.0  # radians, or halves of a crop's side: anything more is no head
 # what zipfile raises over a damaged archive; RuntimeError for one that says it is encrypted
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError)
 
@@ -44,7 +50,7 @@ def save_pose(path: Path, deltas: PoseDeltas) -> None:
     partial = path.with_name(f"{path.name}.partial")
     try:
         with partial.open("wb") as file:
-            np.savez_compressed(file, deltas=deltas.deltas, header=np.array(json.dumps(header)))
+            np.savez_compressed(file, **_arrays(deltas), header=np.array(json.dumps(header)), allow_pickle=False)
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
@@ -61,25 +67,41 @@ def load_pose(path: Path) -> PoseDeltas:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
                 raise MediaError(path, f"claims more than {MAX_BYTES} bytes")
-            for name in ("deltas.npy", "header.npy"):
+            for name in archive.namelist():
                 _check_claim(archive, name)
         with np.load(path, allow_pickle=False) as data:
-            header, deltas = json.loads(str(data["header"])), np.asarray(data["deltas"], np.float32)
-        if header["format"] != FORMAT or header["version"] != VERSION:
-            raise MediaError(path, f"is {header['format']} {header['version']}, not {FORMAT} {VERSION}")
+            header = json.loads(str(data["header"]))
+            _check_version(path, header)
+            found = {name: np.asarray(data[name], np.float32) for name in ARRAYS if name in data.files}
+        deltas, attributes, head = found["deltas"], found.get("attributes"), found.get("head")
         if deltas.ndim != 3 or len(deltas) < 1 or not np.isfinite(deltas).all():
             raise ValueError("deltas are not finite [T, L, D]")
+        if attributes is not None and attributes.shape != (len(deltas), len(ATTRIBUTES)):
+            raise ValueError("attributes are not of these frames")
+        if head is not None and not (head.shape == (len(deltas), 4) and (np.abs(head) <= MAX_HEAD).all()):
+            raise ValueError("head is not of these frames, or out of range")
         rate = Fraction(*(int(part) for part in str(header["frame_rate"]).split("/")))
         scale = float(header["scale"])
         if not (0 < rate < 1000 and 0 <= scale < 1e6):
             raise ValueError("scale or rate out of range")
-        return PoseDeltas(deltas, scale, rate, str(header["model"]), str(header["normalisation"]))
+        normalisation = str(header["normalisation"])
+        return PoseDeltas(deltas, scale, rate, str(header["model"]), normalisation, attributes, head)
     except FileNotFoundError as error:
         raise MediaError(path, "no such file") from error
     except OSError as error:
         raise MediaError(path, (error.strerror or str(error)).lower()) from error
     except (ValueError, KeyError, TypeError, ArithmeticError, *_DAMAGED) as error:
         raise MediaError(path, "not a pose file; make one with: reanimate pose export") from error
+
+
+def _arrays(deltas: PoseDeltas) -> dict[str, Float32]:
+    return {name: values for name in ARRAYS if (values := getattr(deltas, name)) is not None}
+
+
+def _check_version(path: Path, header: Mapping[str, object]) -> None:
+    if (header["format"], header["version"]) != (FORMAT, VERSION):
+        found = f"{header['format']} {header['version']}"
+        raise MediaError(path, f"is {found}, not {FORMAT} {VERSION}; make it again with: reanimate pose export")
 
 
 def check_model(path: Path, deltas: PoseDeltas, digest: str) -> None:

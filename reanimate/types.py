@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
+
+ATTRIBUTES = ("yaw", "pitch", "mouth", "eyes")
+"""What landmarks show of a pose, in the units of faces.expression.Expression; A of them."""
+NATURAL = np.array([8.0, 5.0, 0.07, 0.04])
+"""[A] standard deviations of a lively speaker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,8 @@ class Identity:
 
     ws: Float32
     """[L, D]"""
+    attributes: Float32 | None = None
+    """[A] the pose it was filmed in; NaN or None where no landmarks tell."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,4 +103,9 @@ class PoseDeltas:
     model: str = ""
     """Digest of the model whose W+ these offsets live in."""
     normalisation: str = "clip"
-    """How `deltas` were brought to unit size: `clip` is one RMS over the whole clip."""
+    """How `deltas` were brought to unit size: `clip` is one RMS over the whole clip, `frame` one of each frame."""
+    attributes: Float32 | None = None
+    """[T, A] what the landmarks showed, NaN where no face was seen; None where nobody looked."""
+    head: Float32 | None = None
+    """[T, 4] what alignment took away: roll (radians, clockwise), log of the size, and shift right and down in halves
+    of a crop's side, each less its shot's mean; None where nobody looked."""

@@ -262,6 +262,7 @@ def test_frames_without_a_face_are_filled_and_said(
     clip = write_clip(tmp_path / "gap.mp4", gap)
     said = call("run", clip, face_picture, *quick, "-o", "out.mp4").err
     assert re.search(r"note: gap.mp4: no face in 3 of 10 frames \(4-6\)", said)
+    assert "frames 4-6 are shots without any face and do not move" in said, "the cuts around black"
     made = result(tmp_path / "cache", clip, face_picture, tiny_bundle)
     latents = load_latents(made["source/invert"])
     assert np.isfinite(latents.ws).all()

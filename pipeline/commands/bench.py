@@ -12,6 +12,7 @@ import click
 
 from pipeline.commands.bench_dip import dip
 from pipeline.commands.bench_invert import bench_invert
+from pipeline.commands.bench_motion import motion
 from pipeline.commands.bench_score import bench_score
 from pipeline.commands.bench_tables import tables
 from pipeline.commands.machine import machine
@@ -276,5 +277,5 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
         click.echo(f"| {name} | {' | '.join(str(row.get(column, '')) for column in columns)} |")
 
 
-for command in (bench_invert, tables, dip, bench_score):
+for command in (tables, dip, bench_score, bench_invert, motion):
     bench.add_command(command)

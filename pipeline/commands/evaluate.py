@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.commands.options import PATH, cache_dir, check_output, json_option
 from pipeline.commands.terminal import TerminalReporter, print_path
+
+if TYPE_CHECKING:
+    from reanimate.metrics import LpipsNet
 
 _UNITS = {"yaw": "°", "pitch": "°", "roll": "°"}
 
@@ -26,10 +29,25 @@ _UNITS = {"yaw": "°", "pitch": "°", "roll": "°"}
     show_default=True,
     help="Side of the source's crops that are the ceiling, px.",
 )
+@click.option(
+    "--require",
+    "wanted",
+    multiple=True,
+    metavar="NAME>=VALUE",
+    help="Exit with 1 unless this holds, such as mouth>=0.7, distance<=0.5 or motion.yaw.amplitude>0.8; "
+    "may be repeated.",
+)
+@click.option(
+    "--lpips",
+    type=click.Choice(["alex", "vgg"]),
+    default=None,
+    help="Also measure LPIPS to the target with this network; its weights are fetched once.",
+)
 @click.option("--cache-dir", "folder", type=PATH, default=None, help="Where finished stages are kept.")
 @json_option
 def evaluate(
-    result: Path, source: Path, target: Path, output: Path | None, resolution: int, folder: Path | None, as_json: bool
+    result: Path, source: Path, target: Path, output: Path | None, resolution: int, wanted: tuple[str, ...],
+    lpips: LpipsNet | None, folder: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure the motion and the identity that RESULT shows.
 
@@ -41,16 +59,19 @@ def evaluate(
     """
     from pipeline.commands.draw import draw_curves
     from pipeline.evaluation import evaluate as measure
+    from pipeline.requirements import check, parse
     from pipeline.store import Store
 
     if output is not None:
         check_output(output)
-    found = measure(result, source, target, Store(cache_dir(folder)), TerminalReporter(), resolution)
+    required = [parse(text) for text in wanted]
+    found = measure(result, source, target, Store(cache_dir(folder)), TerminalReporter(), resolution, lpips)
     click.echo(json.dumps(found.report, indent=2) if as_json else describe(found.report))
     if output is not None:
         draw_curves(found.curves, found.info.frame_rate, output)
         if not as_json:
             print_path(output)
+    check(found.report, required)
 
 
 def describe(report: dict[str, Any]) -> str:
@@ -58,6 +79,7 @@ def describe(report: dict[str, Any]) -> str:
     from reanimate.metrics import SAME_PERSON
 
     missing, identity, flicker = report["frames_without_face"], report["identity"], report["flicker"]
+    jitter = report["jitter"]
     of_all = {name: _percent(identity[name]) for name in ("share_same_person", "share_nearer_target")}
     lines = [
         f"{report['frames']} frames at {report['frame_rate']} a second, {report['side']} px; "
@@ -73,7 +95,10 @@ def describe(report: dict[str, Any]) -> str:
         f"source: {_show(identity['distance_to_source'])} from it on average, nearer the target in "
         f"{of_all['share_nearer_target']}; the two are {_show(identity['target_to_source'])} apart",
         f"flicker: {_show(flicker['result'])}, {_show(flicker['ratio'])} times the source's {_show(flicker['source'])}",
+        f"jitter: {_show(jitter['result'], 4)} eye spans per frame³, {_show(jitter['ratio'])} times the source's",
     ]
+    if "lpips" in report:
+        lines.append(f"LPIPS ({report['lpips']['net']}) to the target: {_show(report['lpips']['to_target'], 3)}")
     return "\n".join(lines)
 
 

@@ -39,6 +39,8 @@ _INVERSION = (
         show_default=True,
         help="How much work an inversion is: few passes a frame, many, or the paper's 1000 from zeros.",
     ),
+    click.option("--face", default=None, metavar="N|left|right|largest",
+                 help="Whose face of the source is followed; N counts from the left. [default: largest]"),
     click.option("--on-missing-face", type=click.Choice(["error", "interpolate", "ignore"]), default=None,
                  help="What a frame without a face means. [default: interpolate]"),
     click.option("--config", "config_file", type=PATH, default=None, help="TOML file with a table per stage."),
@@ -57,29 +59,21 @@ _CODES = (
                  help="What turns gradients into steps."),
     click.option("--lr", type=float, default=None, help="Step size, in units of W's RMS."),
 )  # fmt: skip
-_MOTION = (
-    click.option("--gain", type=float, default=None, help="How much of the motion is applied. [default: 1.0]"),
-    click.option("--layers", default=None, metavar="A-B", help="What moves, such as 0-5 or 0,2,4. [default: all]"),
-    click.option("--amplitude", type=click.Choice(["source", "model"]), default="source", show_default=True,
-                 help="Move as far as the source does, or as far as is typical for the model."),
-    click.option("--size", type=int, default=None, help="Side of the video, px. [default: the model's resolution]"),
-)  # fmt: skip
 _RUNNING = (
     click.option("--until", default=None, metavar="STAGE", help="Stop after this stage."),
     click.option("--force", multiple=True, metavar="STAGE", help="Run this stage again; may be repeated."),
 )
 
 
-def _decorate(options: tuple[Callable[[Command], Command], ...]) -> Callable[[Command], Command]:
+def decorate(options: tuple[Callable[[Command], Command], ...]) -> Callable[[Command], Command]:
+    """Several options as one decorator, in the order of the help text."""
     return lambda command: functools.reduce(lambda done, option: option(done), reversed(options), command)
 
 
-model_options = _decorate(_MODEL)
-inversion_options = _decorate(_INVERSION)
-code_options = _decorate(_CODES)
-motion_options = _decorate(_MOTION)
-running_options = _decorate(_RUNNING)
-smooth_option = click.option("--smooth", type=float, default=None, help="Seconds of moving average. [default: 0.12]")
+model_options = decorate(_MODEL)
+inversion_options = decorate(_INVERSION)
+code_options = decorate(_CODES)
+running_options = decorate(_RUNNING)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -109,10 +103,14 @@ def prepare(**flags: Any) -> Setup:
     store, reporter = Store(cache_dir(flags.get("cache_dir"))), TerminalReporter()
     model = open_model(str(find_model(flags["model"], store, reporter)))
     overrides = {
+        "track": {"face": flags.get("face")},
         "align": {"on_missing_face": flags.get("on_missing_face")},
-        "smooth": {"seconds": flags.get("smooth")},
-        "apply": {"gain": flags.get("gain"), "layers": parse_layers(flags.get("layers"))},
-        "encode": {"size": flags.get("size")},
+        "refine": {name: flags.get(name) for name in ("regain", "shrink")},
+        "smooth": {"seconds": flags.get("smooth"), "method": flags.get("method")},
+        "apply": {name: flags.get(name) for name in ("gain", "reference", "limit")}
+        | {"layers": parse_layers(flags.get("layers"))},
+        "synthesize": {"hold_colour": flags.get("hold_colour")},
+        "encode": {name: flags.get(name) for name in ("size", "head_motion")},
         "invert": flags.get("invert") or {},
     }
     chosen = settings(

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pipeline.commands.motion_options import motion_options, pose_options
 from pipeline.commands.options import (
     PATH,
     check_output,
@@ -14,9 +15,7 @@ from pipeline.commands.options import (
     deliver,
     inversion_options,
     make_folder,
-    motion_options,
     prepare,
-    smooth_option,
 )
 from pipeline.commands.terminal import TerminalReporter, print_path
 
@@ -30,7 +29,7 @@ def pose() -> None:
 @click.argument("source", type=PATH)
 @click.option("-o", "--output", type=PATH, default=Path("pose.npz"), show_default=True, help="The file to write.")
 @inversion_options
-@smooth_option
+@pose_options
 def export(source: Path, output: Path, **flags: Any) -> None:
     """Write the pose of SOURCE, a video, without the person's identity.
 

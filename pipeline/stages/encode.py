@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from pipeline.artefacts import load_latents, load_track
+import numpy as np
+
+from pipeline.artefacts import load_deltas, load_track
 from pipeline.stage import Job, Stage
 from pipeline.stages.synthesize import FRAMES
 from pipeline.streams import open_frames
 from reanimate.errors import ConfigError
+from reanimate.faces.align import head_motion, put_back
 from reanimate.images import resize
-from reanimate.types import UInt8, VideoInfo
+from reanimate.types import Float32, UInt8, VideoInfo
 from reanimate.video import write_video
 
 VIDEO = "video.mp4"
@@ -26,6 +30,8 @@ class EncodeParams:
     """x264's quality, 0 (lossless) to 51."""
     size: int | None = None
     """Side of the video, px; None is the model's resolution."""
+    head_motion: Literal["none", "roll", "all"] = "roll"
+    """What of the source's head, less its mean in the shot, is put back: nothing, its roll, or roll, place and size."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
@@ -37,29 +43,33 @@ class EncodeParams:
 
 def run(job: Job) -> None:
     """Frames and the source's sound to video.mp4."""
-    _, info = load_track(job.inputs["track"])
-    _write(job, info, job.inputs["source"])
+    track, info = load_track(job.inputs["track"])
+    _write(job, info, job.inputs["source"], head_motion(track.quads, track.cuts))
 
 
 def run_silent(job: Job) -> None:
     """Frames to video.mp4 without sound."""
-    frame_rate = load_latents(job.inputs["latents"]).frame_rate
-    _write(job, VideoInfo(0, 0, 0, frame_rate, has_audio=False), None)
+    pose = load_deltas(job.inputs["pose"])
+    head = np.zeros((len(pose.deltas), 4), np.float32) if pose.head is None else pose.head
+    _write(job, VideoInfo(0, 0, 0, pose.frame_rate, has_audio=False), None, head)
 
 
-def _write(job: Job, info: VideoInfo, sound_from: Path | None) -> None:
+def _write(job: Job, info: VideoInfo, sound_from: Path | None, head: Float32) -> None:
     frames = open_frames(job.inputs["frames"] / FRAMES)
     job.reporter.start("encode", len(frames))
-    write_video(job.folder / VIDEO, _sized(frames, job), info, sound_from=sound_from, crf=job.params.crf)
+    write_video(job.folder / VIDEO, _finished(frames, head, job), info, sound_from=sound_from, crf=job.params.crf)
     job.reporter.finish()
 
 
-def _sized(frames: UInt8, job: Job) -> Iterator[UInt8]:
-    size = job.params.size
-    for frame in frames:
-        yield frame if size is None else resize(frame, size, size)
+def _finished(frames: UInt8, head: Float32, job: Job) -> Iterator[UInt8]:
+    size, keep = job.params.size or frames.shape[1], job.params.head_motion
+    for frame, row in zip(frames, head, strict=True):
+        if keep == "none":
+            yield frame if size == len(frame) else resize(frame, size, size)
+        else:
+            yield put_back(frame, row if keep == "all" else row * (1, 0, 0, 0), size)
         job.reporter.advance()
 
 
-STAGE = Stage("encode", 1, ("frames", "track", "source"), EncodeParams, run)
-SILENT = Stage("encode-silent", 1, ("frames", "latents"), EncodeParams, run_silent)
+STAGE = Stage("encode", 2, ("frames", "track", "source"), EncodeParams, run)
+SILENT = Stage("encode-silent", 2, ("frames", "pose"), EncodeParams, run_silent)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipeline.artefacts import load_deltas, load_track, save_deltas
 from pipeline.stage import Job, Stage
 from reanimate.errors import ConfigError
-from reanimate.motion import smooth
+from reanimate.smoothing import Filter, smooth
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,18 +15,24 @@ class SmoothParams:
     """What decides the smoothing."""
 
     seconds: float = 0.12
-    """Width of the moving average; 0 leaves the motion as it is."""
+    """Width of the window; 0 leaves the motion as it is."""
+    method: Filter = "moving-average"
+    """All but one-euro, which looks at no later frame, delay nothing."""
+    group_seconds: tuple[float, float, float] | None = None
+    """Widths for the coarse (4 and 8 px), middle (16 and 32 px) and fine codes instead."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
-        if not 0 <= self.seconds <= 10:
-            raise ConfigError("seconds", f"{self.seconds} is not from 0 to 10")
+        for seconds in (self.seconds, *(self.group_seconds or ())):
+            if not 0 <= seconds <= 10:
+                raise ConfigError("seconds", f"{seconds} is not from 0 to 10")
 
 
 def run(job: Job) -> None:
     """PoseDeltas to PoseDeltas; no window reaches over a cut."""
     track, _ = load_track(job.inputs["track"])
-    save_deltas(job.folder, smooth(load_deltas(job.inputs["pose"]), job.params.seconds, track.cuts))
+    deltas, params = load_deltas(job.inputs["pose"]), job.params
+    save_deltas(job.folder, smooth(deltas, params.seconds, track.cuts, params.method, params.group_seconds))
 
 
-STAGE = Stage("smooth", 1, ("pose", "track"), SmoothParams, run)
+STAGE = Stage("smooth", 2, ("pose", "track"), SmoothParams, run)

@@ -10,15 +10,24 @@ from pipeline.artefacts import load_latents
 from pipeline.stage import Job, Stage
 from pipeline.streams import FrameWriter
 from reanimate.checkpoints.bundle import load_bundle
+from reanimate.colour import ColourHold
 from reanimate.images import to_pictures
 
 FRAMES = "frames.npy"
 BATCH = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SynthesizeParams:
-    """The model that makes the pictures."""
+    """What is asked of the pictures."""
+
+    hold_colour: bool = True
+    """Whether codes are corrected until every picture has the mean colour of the mean code's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynthesizeStageParams(SynthesizeParams):
+    """The same, and the model that makes them."""
 
     model_digest: str
     model: str = field(metadata={"key": False})
@@ -30,12 +39,14 @@ def run(job: Job) -> None:
     generator = load_bundle(job.params.model, job.device).generator
     ws = torch.from_numpy(load_latents(job.inputs["latents"]).ws)
     job.reporter.start("synthesize", len(ws))
+    hold = ColourHold(generator, ws.mean(0, keepdim=True).to(job.device)) if job.params.hold_colour else None
     with FrameWriter(job.folder / FRAMES, len(ws), generator.resolution) as writer, torch.no_grad():
         for chunk in torch.split(ws, BATCH):
-            for picture in to_pictures(generator.synthesis(chunk.to(job.device))):
+            codes = chunk.to(job.device)
+            for picture in to_pictures(generator.synthesis(codes if hold is None else hold(codes))):
                 writer.write(picture)
             job.reporter.advance(len(chunk))
     job.reporter.finish()
 
 
-STAGE = Stage("synthesize", 2, ("latents",), SynthesizeParams, run)
+STAGE = Stage("synthesize", 3, ("latents",), SynthesizeStageParams, run)

@@ -14,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from reanimate.images import resize
 from reanimate.types import Bool, Float32, UInt8, shots
 
-CENTRE_SIGMA = 0.10  # seconds; the head really moves, only the landmarks' shaking should go
-ANGLE_SIGMA = 0.20  # seconds
-SCALE_SIGMA = 0.60  # seconds; an opening mouth lengthens the face by its own, which is expression, not distance
+CENTRE_SIGMA = 0.4  # seconds; an opening mouth moves the middle of a face, which is expression, not place
+ANGLE_SIGMA = 0.4  # seconds
+SIZE_SIGMA = 1.5  # seconds; an opening mouth also lengthens the face
+STEADY_SIZE = 0.2  # change of size within a shot, as a share, up to which it is held at the shot's median
 MAX_SUPERSAMPLING = 8
+OUTPUT_SUPERSAMPLING = 2  # so that turning a picture does not blur it
 
 
 def quad_from_landmarks(landmarks: Float32) -> Float32:
@@ -50,8 +53,18 @@ def pose_from_quad(quads: Float32) -> tuple[NDArray[np.float64], NDArray[np.floa
     return quads64.mean(-2), np.linalg.norm(top, axis=-1) / 2, np.arctan2(top[..., 1], top[..., 0])
 
 
-def smooth_quads(quads: Float32, detected: Bool, cuts: Bool, frame_rate: Fraction) -> Float32:
+def smooth_quads(
+    quads: Float32,
+    detected: Bool,
+    cuts: Bool,
+    frame_rate: Fraction,
+    centre_seconds: float = CENTRE_SIGMA,
+    roll_seconds: float = ANGLE_SIGMA,
+) -> Float32:
     """Finite quads [T, 4, 2]: missing ones taken from their neighbours, all smoothed within each shot.
+
+    Place and roll by Gaussians of so many seconds. The size is one for a whole shot, unless the face comes nearer or
+    goes away: then it is followed slowly.
 
     Raises:
         ValueError: no frame has a face.
@@ -61,13 +74,40 @@ def smooth_quads(quads: Float32, detected: Bool, cuts: Bool, frame_rate: Fractio
     centre, half, angle = pose_from_quad(quads)
     rows = np.column_stack([centre, np.log(half), np.full(len(half), np.nan)])
     rows[detected, 3] = np.unwrap(angle[detected])
-    sigmas = (CENTRE_SIGMA, CENTRE_SIGMA, SCALE_SIGMA, ANGLE_SIGMA)
+    sigmas = (centre_seconds, centre_seconds, SIZE_SIGMA, roll_seconds)
     filled = _fill(rows, detected, cuts)
     for shot in shots(cuts):
+        size = float(np.median(filled[shot, 2]))
         for column, seconds in enumerate(sigmas):
             sigma = seconds * float(frame_rate)
             filled[shot, column] = gaussian_filter1d(filled[shot, column], sigma, mode="nearest")
+        if np.ptp(filled[shot, 2]) <= STEADY_SIZE:
+            filled[shot, 2] = size
     return quad_from_pose(filled[:, :2], np.exp(filled[:, 2]), filled[:, 3])
+
+
+def head_motion(quads: Float32, cuts: Bool) -> Float32:
+    """[T, 4] what cropping by quads [T, 4, 2] takes away, each less the mean of its shot.
+
+    Roll (radians, clockwise), log of the size, and shift right and down in halves of a crop's side.
+    """
+    centre, half, angle = pose_from_quad(quads)
+    rows = np.column_stack([np.unwrap(angle), np.log(half), centre])
+    for shot in shots(cuts):
+        rows[shot, 2:] /= half[shot].mean()
+        rows[shot] -= rows[shot].mean(0)
+    return rows.astype(np.float32)
+
+
+def put_back(face: UInt8, head: Float32, size: int) -> UInt8:
+    """An aligned face [R, R, 3] as [size, size, 3], moved as a row [4] of head_motion says; what enters is mirrored."""
+    roll, log_size, right, down = (float(value) for value in head)
+    side = OUTPUT_SUPERSAMPLING * size
+    half = side / 2 / math.exp(log_size)
+    turn = np.array([[math.cos(roll), math.sin(roll)], [-math.sin(roll), math.cos(roll)]])  # back
+    centre = side / 2 - half * (turn @ (right, down))
+    quad = quad_from_pose(centre, np.array(half), np.array(-roll))
+    return crop(resize(face, side, side), quad, size)
 
 
 def _fill(rows: NDArray[np.float64], detected: Bool, cuts: Bool) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ import pytest
 from pipeline.artefacts import (
     FrameWriter,
     RecordLog,
+    load_arrays,
     load_deltas,
     load_identity,
     load_json,
@@ -142,6 +143,11 @@ def npz(path: Path, members: dict[str, bytes], compression: int = zipfile.ZIP_ST
             archive.writestr(name, data)
 
 
+def load_codes(folder: Path) -> dict[str, np.ndarray]:
+    """One array, without the others of an identity."""
+    return load_arrays(folder / "identity.npz", {"ws": (np.float32, (None, None))})
+
+
 HUGE = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 1000000), }"
 GOOD = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4), }"
 
@@ -169,13 +175,13 @@ GOOD = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4), }"
 )
 def test_hostile_npz_is_one_line(tmp_path: Path, members: dict[str, bytes], said: str) -> None:
     npz(tmp_path / "identity.npz", members)
-    one_line(lambda: load_identity(tmp_path), said)
+    one_line(lambda: load_codes(tmp_path), said)
 
 
 def test_compressed_npz_is_refused_before_it_unfolds(tmp_path: Path) -> None:
     npz(tmp_path / "identity.npz", {"ws.npy": npy(GOOD, b"\0" * (1 << 24))}, zipfile.ZIP_DEFLATED)
     assert (tmp_path / "identity.npz").stat().st_size < 1 << 16
-    one_line(lambda: load_identity(tmp_path), "compressed")
+    one_line(lambda: load_codes(tmp_path), "compressed")
 
 
 def test_member_that_claims_more_than_the_file_has_is_refused(tmp_path: Path) -> None:
@@ -185,14 +191,14 @@ def test_member_that_claims_more_than_the_file_has_is_refused(tmp_path: Path) ->
     size = struct.pack("<II", len(header), len(header))  # compressed, uncompressed
     claimed = struct.pack("<II", len(header), len(header) + 4_000_000_000)
     path.write_bytes(path.read_bytes().replace(size, claimed))
-    one_line(lambda: load_identity(tmp_path), "claims more bytes than there are")
+    one_line(lambda: load_codes(tmp_path), "claims more bytes than there are")
 
 
 def test_pickle_is_never_loaded(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.array([{"a": 1}], object), allow_pickle=True)
     npz(tmp_path / "identity.npz", {"ws.npy": buffer.getvalue()})
-    one_line(lambda: load_identity(tmp_path), "plain numbers")
+    one_line(lambda: load_codes(tmp_path), "plain numbers")
 
 
 def test_any_flipped_or_missing_byte_is_the_same_arrays_or_one_line(tmp_path: Path) -> None:

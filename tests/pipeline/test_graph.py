@@ -122,7 +122,8 @@ def test_still_and_single_frame_are_no_source(
 
 
 def test_every_section_has_a_stage_of_its_name(model: Model, source: Path, face_picture: Path) -> None:
-    found = {node.stage.name for node in nodes(run_graph(source, face_picture, model, settings(model))).values()}
+    chosen = settings(model, flags={"refine": {"regain": 1.0}})
+    found = {node.stage.name for node in nodes(run_graph(source, face_picture, model, chosen)).values()}
     assert set(SECTIONS) <= found
 
 

@@ -6,8 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from conftest import face_points
 
-from reanimate.agreement import agree, restlessness, undisturbed
+from reanimate.agreement import agree, jerk, restlessness, undisturbed
 
 RATE = Fraction(25)
 FRAMES = 150
@@ -107,3 +108,30 @@ def test_cuts_and_missing_faces_disturb_their_neighbours() -> None:
     assert undisturbed(detected, cuts).tolist() == [False, *[True] * 8, False]
     detected[3], cuts[7] = False, True
     assert np.flatnonzero(undisturbed(detected, cuts)).tolist() == [1, 5, 8]
+
+
+def walking(num_frames: int = 40) -> np.ndarray:
+    """Landmarks of a face that glides evenly across the picture."""
+    return np.stack([face_points((3.0 * t, t), 100.0) for t in range(num_frames)])
+
+
+def test_face_that_glides_does_not_shake() -> None:
+    assert jerk(walking(), np.arange(40) == 0) < 1e-5
+
+
+def test_shaking_is_measured_in_spans_of_the_eyes_whatever_the_size() -> None:
+    cuts = np.arange(40) == 0
+    shaken = walking() + np.random.default_rng(0).normal(size=(40, 68, 2)).astype(np.float32)
+    assert jerk(2 * shaken, cuts) == pytest.approx(jerk(shaken, cuts), rel=1e-4)
+    more = walking() + 2 * (shaken - walking())
+    assert jerk(more, cuts) == pytest.approx(2 * jerk(shaken, cuts), rel=0.05)
+
+
+def test_cuts_missing_faces_and_the_jaw_are_no_shaking() -> None:
+    points = walking()
+    points[20:] += 500
+    points[30] = np.nan
+    points[:, :17] += np.random.default_rng(0).normal(size=(40, 17, 2)).astype(np.float32)
+    assert jerk(points, np.isin(np.arange(40), [0, 20])) < 1e-4
+    assert np.isnan(jerk(np.full((9, 68, 2), np.nan, np.float32), np.arange(9) == 0))
+    assert np.isnan(jerk(walking(3), np.arange(3) == 0))

@@ -8,12 +8,13 @@ import pytest
 from reanimate.motion import (
     SCALE_FLOOR,
     apply,
+    canonical_frame,
     decompose,
     interpolate_missing,
-    moving_average,
-    smooth,
-    window_frames,
+    layer_groups,
+    reference,
 )
+from reanimate.smoothing import smooth
 from reanimate.types import Identity, Latents, PoseDeltas
 
 RATE = Fraction(30000, 1001)
@@ -181,85 +182,6 @@ def test_nothing_known_is_refused() -> None:
         interpolate_missing(clip().ws, np.zeros(12, bool))
 
 
-@pytest.mark.parametrize("rate", [Fraction(5), Fraction(24), Fraction(25), RATE, Fraction(60), Fraction(120)])
-def test_window_is_odd_and_at_least_three_and_nearest(rate: Fraction) -> None:
-    for seconds in (0.001, 0.05, 0.12, 0.13, 0.5, 2.0):
-        frames = window_frames(seconds, rate)
-        assert frames % 2 == 1 and frames >= 3
-        assert frames == 3 or abs(frames - seconds * float(rate)) <= 1 + 1e-9
-
-
-def test_zero_seconds_is_no_smoothing() -> None:
-    deltas = decompose(clip())[1]
-    assert window_frames(0, RATE) == 1
-    assert np.array_equal(smooth(deltas, 0).deltas, deltas.deltas)
-
-
-@pytest.mark.parametrize("num_frames", [1, 2, 3, 4, 8, 40])
-@pytest.mark.parametrize("window", [1, 3, 7, 21])
-def test_ends_constants_and_straight_lines_stay_for_any_length(num_frames: int, window: int) -> None:
-    values = clip(num_frames).ws
-    averaged = moving_average(values, window)
-    assert averaged.shape == values.shape and averaged.dtype == np.float32
-    assert np.array_equal(averaged[[0, -1]], values[[0, -1]])
-    constant = np.full((num_frames, 2), 0.1, np.float32)
-    assert np.array_equal(moving_average(constant, window), constant)
-    line = np.arange(num_frames, dtype=np.float32)[:, None] * np.float32([0.5, -3])
-    assert np.allclose(moving_average(line, window), line, atol=1e-5)
-
-
-def test_middle_of_a_window_is_its_plain_mean() -> None:
-    values = clip(9).ws
-    assert np.allclose(moving_average(values, 5)[4], values[2:7].mean(0), atol=1e-6)
-
-
-def test_average_has_no_delay() -> None:
-    impulse = np.zeros((41, 1), np.float32)
-    impulse[20] = 1
-    answer = moving_average(impulse, 7)[:, 0]
-    assert np.allclose(answer, answer[::-1], atol=1e-7)
-    assert answer.sum() == pytest.approx(1, abs=1e-5)
-    assert np.flatnonzero(answer > 1e-6).tolist() == list(range(17, 24))
-
-
-def test_smoothing_calms_shaking() -> None:
-    shaking = np.tile(np.float32([1, -1]), 20)[:, None]
-    assert np.abs(moving_average(shaking, 5)[5:-5]).max() < 0.3
-
-
-def test_no_window_reaches_over_a_cut() -> None:
-    values = np.concatenate([np.zeros((7, 3)), np.ones((2, 3)), np.full((8, 3), 5)]).astype(np.float32)
-    cuts = np.isin(np.arange(17), [0, 7, 9])
-    assert np.array_equal(moving_average(values, 7, cuts), values)
-    assert not np.allclose(moving_average(values, 7), values)
-
-
-def test_shots_are_smoothed_as_if_they_were_clips() -> None:
-    values = clip(20).ws
-    cuts = np.isin(np.arange(20), [0, 8])
-    alone = np.concatenate([moving_average(values[:8], 5), moving_average(values[8:], 5)])
-    assert np.array_equal(moving_average(values, 5, cuts), alone)
-
-
-def test_cut_in_the_first_frame_means_nothing() -> None:
-    values = clip().ws
-    for first in (False, True):
-        cuts = np.zeros(12, bool)
-        cuts[0] = first
-        assert np.array_equal(moving_average(values, 3, cuts), moving_average(values, 3))
-
-
-@pytest.mark.parametrize("window", [0, 2, 8])
-def test_even_window_is_refused(window: int) -> None:
-    with pytest.raises(ValueError, match="odd"):
-        moving_average(clip().ws, window)
-
-
-def test_smoothing_deltas_is_averaging_them() -> None:
-    deltas = PoseDeltas(clip(30).ws, 2.0, Fraction(25))
-    assert np.array_equal(smooth(deltas, 0.2).deltas, moving_average(deltas.deltas, 5))
-
-
 def two_shots() -> tuple[Latents, np.ndarray]:
     """Two people standing still, three frames each, and where the second shot begins."""
     ws = np.repeat(np.stack([np.zeros((2, 3)), np.full((2, 3), 5.0)]), 3, axis=0).astype(np.float32)
@@ -288,3 +210,72 @@ def test_missing_frames_take_no_code_from_another_shot() -> None:
     known = np.array([True, True, False, False, True, True])
     filled = interpolate_missing(values, known, np.arange(6) == 3)
     np.testing.assert_array_equal(filled[:, 0], [1, 1, 1, 9, 9, 9])
+
+
+def test_frames_normalised_one_by_one_all_have_unit_rms_but_still_ones() -> None:
+    latents = clip()
+    latents.ws[3] = latents.ws.mean(0)
+    latents.ws[3] = (latents.ws.sum(0) - latents.ws[3]) / 11  # now exactly the mean
+    _, deltas = decompose(latents, normalisation="frame")
+    sizes = np.sqrt(np.square(deltas.deltas.astype(np.float64)).mean((1, 2)))
+    np.testing.assert_allclose(np.delete(sizes, 3), 1, atol=1e-5)
+    assert sizes[3] < 1e-3
+    assert deltas.normalisation == "frame"
+    assert deltas.scale == pytest.approx(decompose(latents)[1].scale), "so that gain means the same"
+
+
+def test_groups_are_every_layer_once_in_order() -> None:
+    for num_ws in (1, 4, 6, 8, 10, 18):
+        layers = [layer for group in layer_groups(num_ws) for layer in range(num_ws)[group]]
+        assert layers == list(range(num_ws))
+    assert layer_groups(10) == (slice(0, 4), slice(4, 8), slice(8, 10))
+
+
+def test_gains_of_groups_multiply_the_gain() -> None:
+    identity, deltas = decompose(clip())
+    moved = apply(identity, deltas, 2.0, group_gains=(1.0, 0.5, 9.0)) - identity.ws
+    plain = apply(identity, deltas) - identity.ws
+    np.testing.assert_allclose(moved[:, :4], 2 * plain[:, :4], atol=1e-5)
+    np.testing.assert_allclose(moved[:, 4:], plain[:, 4:], atol=1e-5)
+
+
+def posed(attributes: np.ndarray, seed: int = 0) -> PoseDeltas:
+    rng = np.random.default_rng(seed)
+    deltas = rng.normal(size=(len(attributes), 6, 8)).astype(np.float32)
+    return PoseDeltas(deltas, 1.0, RATE, attributes=attributes.astype(np.float32))
+
+
+def test_relative_motion_leaves_the_target_alone_where_the_source_looks_like_it() -> None:
+    yaws = np.zeros((9, 4))
+    yaws[:, 0] = np.linspace(-80, 80, 9)
+    deltas = posed(yaws)
+    identity = Identity(np.zeros((6, 8), np.float32), np.array([40, 0, 0, 0], np.float32))
+    ws = apply(identity, deltas, away_from=reference(deltas, identity))
+    assert np.abs(ws[6]).max() < 0.3 < np.abs(ws[4]).max(), "frame 6 has the target's yaw"
+    far = Identity(identity.ws, np.array([120, 0, 0, 0], np.float32))
+    np.testing.assert_allclose(reference(deltas, far), deltas.deltas[8], atol=0.3, err_msg="the nearest there is")
+
+
+def test_pose_that_nobody_knows_is_no_reference() -> None:
+    deltas = posed(np.full((5, 4), np.nan))
+    known = Identity(np.zeros((6, 8), np.float32), np.zeros(4, np.float32))
+    assert not reference(deltas, known).any()
+    assert not reference(posed(np.zeros((5, 4))), Identity(known.ws)).any()
+    assert not reference(decompose(clip())[1], known).any()
+
+
+def test_canonical_frame_has_open_eyes_and_a_closed_mouth_and_is_near_the_mean() -> None:
+    latents = clip(40)
+    attributes = np.zeros((40, 4), np.float32)
+    attributes[:, 2] = np.where(np.arange(40) % 3 == 0, 0.0, 0.3)  # mouth
+    attributes[:, 3] = np.where(np.arange(40) % 8 == 4, 0.1, 0.3)  # eyes
+    latents.ws[[16, 18]] = latents.ws.mean(0)  # but the mouth of 16 is open
+    assert canonical_frame(latents, attributes) == 18
+    latents.loss[18] = np.nan  # never inverted
+    assert canonical_frame(latents, attributes) in {i for i in range(0, 40, 3) if i % 8 != 4} - {18}
+
+
+def test_canonical_frame_of_a_clip_without_landmarks_is_the_one_nearest_the_mean() -> None:
+    latents = clip(20)
+    latents.ws[7] = latents.ws.mean(0)
+    assert canonical_frame(latents, np.full((20, 4), np.nan, np.float32)) == 7

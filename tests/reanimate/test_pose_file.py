@@ -19,7 +19,7 @@ from reanimate.types import PoseDeltas
 
 HEADER = {
     "format": "reanimate-pose",
-    "version": 1,
+    "version": 2,
     "scale": 0.25,
     "frame_rate": "30000/1001",
     "model": "abc",
@@ -29,7 +29,8 @@ HEADER = {
 
 def pose(num_frames: int = 5) -> PoseDeltas:
     deltas = np.random.default_rng(0).normal(size=(num_frames, 6, 8)).astype(np.float32)
-    return PoseDeltas(deltas, 0.1 + 0.2, Fraction(30000, 1001), "a" * 64)
+    shown, head = (np.linspace(-1, 1, num_frames * 4, dtype=np.float32).reshape(num_frames, 4) * k for k in (9, 1))
+    return PoseDeltas(deltas, 0.1 + 0.2, Fraction(30000, 1001), "a" * 64, attributes=shown, head=head)
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -61,7 +62,9 @@ def test_pose_comes_back_exactly(tmp_path: Path) -> None:
     saved = pose()
     save_pose(tmp_path / "pose.npz", saved)
     loaded = load_pose(tmp_path / "pose.npz")
-    assert np.array_equal(loaded.deltas, saved.deltas) and loaded.deltas.dtype == np.float32
+    for name in ("deltas", "attributes", "head"):
+        found = getattr(loaded, name)
+        assert np.array_equal(found, getattr(saved, name)) and found.dtype == np.float32
     assert (loaded.scale, loaded.frame_rate, loaded.model, loaded.normalisation) == (
         saved.scale,
         saved.frame_rate,
@@ -78,7 +81,7 @@ def test_name_is_kept_as_given_and_nothing_else_is_left(tmp_path: Path) -> None:
 def test_plain_numpy_reads_it(tmp_path: Path) -> None:
     save_pose(tmp_path / "pose.npz", pose())
     with np.load(tmp_path / "pose.npz", allow_pickle=False) as data:
-        assert sorted(data.files) == ["deltas", "header"]
+        assert sorted(data.files) == ["attributes", "deltas", "head", "header"]
         header = json.loads(str(data["header"]))
         assert data["deltas"].shape == (5, 6, 8)
     assert header["frame_rate"] == "30000/1001"
@@ -88,12 +91,26 @@ def test_plain_numpy_reads_it(tmp_path: Path) -> None:
 def test_who_was_filmed_is_not_in_the_file(tmp_path: Path) -> None:
     save_pose(tmp_path / "pose.npz", pose())
     with zipfile.ZipFile(tmp_path / "pose.npz") as archive:
-        assert sorted(archive.namelist()) == ["deltas.npy", "header.npy"]
+        assert sorted(archive.namelist()) == ["attributes.npy", "deltas.npy", "head.npy", "header.npy"]
 
 
 def test_hand_made_file_is_read(tmp_path: Path) -> None:
     loaded = load_pose(write(tmp_path / "pose.npz"))
     assert (loaded.scale, loaded.frame_rate) == (0.25, Fraction(30000, 1001))
+    assert loaded.attributes is None and loaded.head is None, "they may be left out"
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((4, 4)), np.zeros((5, 3)), np.full((5, 4), np.nan), np.full((5, 4), 1e9)])
+def test_head_that_is_none_is_one_line_of_error(tmp_path: Path, wrong: np.ndarray) -> None:
+    path = write(tmp_path / "pose.npz")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("head.npy", npy(wrong.astype(np.float32)))
+    refused(path)
+
+
+def test_file_of_another_version_says_which_and_what_to_do(tmp_path: Path) -> None:
+    said = refused(write(tmp_path / "pose.npz", version=1))
+    assert "reanimate-pose 1, not reanimate-pose 2" in said and "pose export" in said
 
 
 def test_pickle_inside_is_refused_and_not_run(tmp_path: Path) -> None:
@@ -116,8 +133,8 @@ def test_pickle_inside_is_refused_and_not_run(tmp_path: Path) -> None:
     [
         {"format": "other"},
         {"format": "two\nlines"},
-        {"version": 2},
-        {"version": "1"},
+        {"version": 1},
+        {"version": "2"},
         {"scale": "large"},
         {"scale": float("nan")},
         {"scale": float("inf")},

@@ -59,3 +59,21 @@ def test_damaged_result_is_one_line(call: Call, result: Path, source: Path, face
     broken.write_bytes(b"no video")
     done = call("evaluate", broken, "--source", source, "--target", face_picture, code=1)
     assert "broken.mp4" in done.error
+
+
+def test_exit_code_says_whether_requirements_are_met(
+    call: Call, result: Path, source: Path, face_picture: Path
+) -> None:
+    command = ("evaluate", result, "--source", source, "--target", face_picture, "--resolution", 64)
+    assert "| mouth |" in call(*command, "--require", "mouth>=0.9", "--require", "jitter<=1.5").out
+    done = call(*command, "--require", "mouth>=0.9", "--require", "distance<=0.01", code=1)
+    assert "| mouth |" in done.out, "the table is there all the same"
+    assert "1 of 2 requirements not met: distance is" in done.error
+
+
+def test_requirement_that_is_none_is_known_before_the_work(
+    call: Call, result: Path, source: Path, face_picture: Path, tmp_path: Path
+) -> None:
+    command = ("evaluate", result, "--source", source, "--target", face_picture, "--require", "mouth=1")
+    assert "mouth=1" in call(*command, code=1).error
+    assert not (tmp_path / "cache").exists()

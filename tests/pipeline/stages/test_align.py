@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
+from pathlib import Path
 
-from pipeline.stages.align import _check_missing
+import numpy as np
+import pytest
+from conftest import Done, write_clip
+
+from pipeline.stages.align import CROPS, _check_missing
+from pipeline.streams import open_frames
 from reanimate.errors import FaceNotFound
+from reanimate.faces.light import brightness, lit
 
 
 @pytest.mark.parametrize(
@@ -32,3 +39,16 @@ def test_policy(missing: int, num_frames: int, policy: str, fine: bool) -> None:
         _check_missing(frames, num_frames, policy, "clip.mp4")
     assert raised.value.frames == tuple(frames)
     assert "--on-missing-face" in str(raised.value)
+
+
+@pytest.mark.parametrize("light", ["even", "as-filmed"])
+def test_light_that_changes_is_evened_or_kept_as_asked(
+    call: Callable[..., Done], face_frames: np.ndarray, face_picture: Path, quick: list[object], tmp_path: Path,
+    light: str,
+) -> None:  # fmt: skip
+    dimmed = np.stack([lit(frame, 1.0 - 0.06 * t) for t, frame in enumerate(face_frames[:6])])
+    clip = write_clip(tmp_path / "dimmed.mp4", dimmed)
+    done = call("run", clip, face_picture, *quick, "--set", f"align.light={light}", "--until", "source/align")
+    seen = [brightness(picture) for picture in open_frames(Path(done.out.strip()) / CROPS)]
+    assert (np.ptp(seen) < 8) == (light == "even")
+    assert ("light evened out" in done.err) == (light == "even")

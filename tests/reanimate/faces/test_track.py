@@ -8,7 +8,7 @@ from conftest import face_points
 
 from reanimate.faces.align import quad_from_landmarks
 from reanimate.faces.detect import Face
-from reanimate.faces.track import THOROUGH_EVERY, Follower, follow, make_track
+from reanimate.faces.track import THOROUGH_EVERY, Follower, check_who, follow, make_track
 from reanimate.types import UInt8
 
 
@@ -45,12 +45,12 @@ def frame(i: int, shade: int | UInt8 = 100) -> UInt8:
 
 
 def walk(
-    rows: list[list[Face]], shades: list[int] | None = None
+    rows: list[list[Face]], shades: list[int] | None = None, who: str = "largest"
 ) -> tuple[list[float | None], list[bool], FakeDetector]:
     """Where the followed face is in each frame, where cuts are, and the detector that was asked."""
     detector = FakeDetector(rows)
     shades = shades or [100] * len(rows)
-    found = list(follow((frame(i, shade) for i, shade in enumerate(shades)), detector))
+    found = list(follow((frame(i, shade) for i, shade in enumerate(shades)), detector, who))
     middles = [None if f is None else (f.box[0] + f.box[2]) / 2 for f, _ in found]
     return middles, [cut for _, cut in found], detector
 
@@ -157,3 +157,39 @@ def test_track_of_a_still_face_has_its_quad() -> None:
 def test_clip_without_any_face_has_no_track() -> None:
     with pytest.raises(ValueError, match="no frame"):
         make_track([(None, True), (None, False)], Fraction(25))
+
+
+CROWD = [face(60, size=30), face(20, size=10), face(100, size=20)]
+
+
+@pytest.mark.parametrize(
+    ("who", "at"), [("largest", 60), ("left", 20), ("right", 100), ("1", 20), ("2", 60), ("3", 100), ("4", None)]
+)
+def test_face_that_was_asked_for_is_followed_to_the_end(who: str, at: float | None) -> None:
+    assert walk([CROWD] * 4, who=who)[0] == [at] * 4
+
+
+def test_a_number_waits_until_so_many_faces_are_there() -> None:
+    assert walk([[CROWD[0]], [CROWD[0]], CROWD], who="3")[0] == [None, None, 100]
+
+
+def test_who_is_one_of_three_words_or_a_number_from_one() -> None:
+    assert all(map(check_who, ["largest", "left", "right", "1", "12"]))
+    assert not any(map(check_who, ["", "0", "-1", "1.5", "middle", "1000", "²"]))
+    with pytest.raises(ValueError, match="names no face"):
+        Follower(FakeDetector([]), "middle")
+
+
+def test_neighbour_is_never_taken_for_a_face_that_is_lost_for_a_moment() -> None:
+    pair = [face(30), face(56)]
+    assert walk([pair, pair, [face(54)], [face(52)], pair], who="left")[0] == [30, 30, None, None, 30]
+
+
+def test_face_of_another_size_is_someone_else() -> None:
+    assert walk([[face(30)], [], [face(34, size=60)]])[0] == [30, None, None]
+
+
+def test_follower_knows_how_many_faces_there_were() -> None:
+    follower = Follower(FakeDetector([CROWD]))
+    follower.feed(frame(0))
+    assert follower.most_faces == 3
