@@ -77,7 +77,7 @@ def _seconds_per_pass(setup: Setup) -> float:
     from reanimate.checkpoints.bundle import load_bundle
 
     generator = load_bundle(str(setup.model.folder), setup.device).generator
-    lanes = setup.chosen["invert"].lanes
+    lanes: int = setup.chosen["invert"].lanes
     ws = torch.zeros(lanes, generator.num_ws, generator.w_dim, device=setup.device, requires_grad=True)
     took = []
     for _ in range(4):
