@@ -27,6 +27,7 @@ BATCH = 32
 STEP_SIZES = (0.1, 0.25, 0.5)  # of the tuned cold run, in units of W's RMS
 PROJECTOR_LR = 0.1  # W+ units
 CURVE = (0, 5, 10, 20, 40)  # passes of later frames
+DEEP = 200  # passes of the cold runs that learn curvature
 HELD = 1.0  # proximity, for the row with it
 
 Row = dict[str, Any]
@@ -53,13 +54,13 @@ def ways(default: InvertParams, has_encoder: bool, unit: float) -> dict[str, tup
     rows["paper with VGG16: 1000 from zeros"] = (replace(cold, loss="vgg16"), True)
     rows |= {f"cold: 1000 from the mean, lr {lr}": (replace(tuned, lr=lr), True) for lr in STEP_SIZES}
     rows["projector: 1000 from the mean, lr 0.1 in W+ units"] = (replace(tuned, lr=PROJECTOR_LR / unit), True)
-    together = replace(default, init="mean", warm_start=False, first_steps=200)
-    rows["cold: 200 from the mean, curvature"] = (together, True)
+    together = replace(default, init="mean", warm_start=False, first_steps=DEEP)
+    rows[f"cold: {DEEP} from the mean, curvature"] = (together, True)
     plain = replace(default, init="mean", optimiser="adam", lr=0.25, warm_lr=0.05, lanes=1)
     rows["previous frame, adam"] = (plain, False)
     if has_encoder:
         rows["encoder alone"] = (replace(default, first_steps=0, steps=0), False)
-        rows["encoder, curvature: 200 a frame"] = (replace(together, init="encoder"), True)
+        rows[f"encoder, curvature: {DEEP} a frame"] = (replace(together, init="encoder"), True)
     rows |= {f"default, {n} passes a frame": (replace(default, steps=n), False) for n in CURVE if n != default.steps}
     rows["default, one lane"] = (replace(default, lanes=1), False)
     rows[f"default, proximity {HELD:g}"] = (replace(default, proximity=HELD), False)
