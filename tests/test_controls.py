@@ -52,7 +52,8 @@ def correlations(a: np.ndarray, b: np.ndarray) -> list[float]:
     return [float(np.corrcoef(a[:, i], b[:, i])[0, 1]) for i in range(a.shape[1])]
 
 
-@pytest.mark.parametrize("count", [SMALL, pytest.param(WHOLE, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [SMALL, WHOLE])
 def test_reversed_and_doubled_clips_give_the_same_performance_reversed_and_doubled(
     face_video: Path, face_picture: Path, tmp_path: Path, count: int
 ) -> None:

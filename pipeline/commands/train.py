@@ -80,7 +80,7 @@ def train(
     faces_dir: Path, output: Path, minutes: float | None, features: Path | None, compiled: bool, prepare_only: bool,
     source: str | None, licence: str, device: str, identity: bool, distil: int, **settings: Any,
 ) -> None:  # fmt: skip
-    """Train a generator, and its encoder if the recipe has one, on FACES_DIR.
+    """Train a generator on a folder of faces, and its encoder.
 
     FACES_DIR is a folder per person, or a faces.npz that was prepared before. A tenth of the people, by a hash of the
     name, is never trained on. The same command goes on where it stopped; only --images may change.
