@@ -16,6 +16,7 @@ from reanimate.inversion.segments import Segment, batches, segments
 from reanimate.types import Bool, UInt8
 
 SHARED_FRAMES = 4  # of a shot, that its offset is looked for in; more cost more and change little
+ENCODED = 32  # frames that the encoder sees at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +50,7 @@ class ClipInversion:
         """[T] NaN where there is no face."""
         self.offsets: dict[int, torch.Tensor] = {}
         """By shot."""
+        self._said: dict[int, torch.Tensor] = {}
         self.memory: Memory | None = None
         """The curvature that was seen first; all later frames use it."""
 
@@ -68,6 +70,7 @@ class ClipInversion:
         """Solve what is not solved yet; a batch that was kept in part is solved again, with the same result."""
         lanes = self.inverter.params.lanes
         if self.shares:
+            self._encode()
             yield from self._offsets()
         else:
             for first in range(0, len(self.segments), lanes):
@@ -78,7 +81,7 @@ class ClipInversion:
             frames = [self.segments[i].frames[at] for i, at in batch]
             if not self._are_solved(frames):
                 target = self._pictures(frames)
-                solution = self.inverter.next(target, self._starts(batch, target), self.memory)
+                solution = self.inverter.next(target, self._starts(batch), self.memory)
                 yield self._keep(Step(frames, solution))
 
     def _offsets(self) -> Iterator[Step]:
@@ -88,19 +91,27 @@ class ClipInversion:
             chosen = [frames[i] for i in spread]
             yield self._keep(Step(chosen, self.inverter.shared(self._pictures(chosen)), shot))
 
-    def _starts(self, batch: list[tuple[int, int]], target: torch.Tensor) -> torch.Tensor:
+    def _encode(self) -> None:
+        """What the encoder says of every frame, once, in chunks that a resumed run makes too: the same to the bit."""
+        frames = [frame for segment in self.segments for frame in segment.frames]
+        for first in range(0, len(frames), ENCODED):
+            chunk = frames[first : first + ENCODED]
+            self._said.update(zip(chunk, self.inverter.start(self._pictures(chunk)), strict=True))
+
+    def _starts(self, batch: list[tuple[int, int]]) -> torch.Tensor:
         if not self.shares:
             return torch.stack([self.solved[self.segments[i].frames[at - 1]] for i, at in batch])
         anchor = torch.stack([self.offsets[self.segments[i].shot] for i, _ in batch])
         offset = torch.stack([self._offset_before(self.segments[i], at) for i, at in batch])
-        return self.inverter.follow(target, anchor, offset)
+        said = torch.stack([self._said[self.segments[i].frames[at]] for i, at in batch])
+        return self.inverter.follow(said, anchor, offset)
 
     def _offset_before(self, segment: Segment, at: int) -> torch.Tensor:
         """How far from the encoder the frame before is; for the first of a segment, the whole shot."""
         if not at:
             return self.offsets[segment.shot]
         before = segment.frames[at - 1]
-        return self.solved[before] - self.inverter.start(self._pictures([before]))[0]
+        return self.solved[before] - self._said[before]
 
     def _keep(self, step: Step) -> Step:
         solution = step.solution

@@ -143,15 +143,15 @@ class Inverter:
         make = zeros if self.params.init == "zeros" else mean
         return make(self.generator, self.params.space, len(target))
 
-    @torch.no_grad()
-    def follow(self, target: torch.Tensor, anchor: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-        """The variable later frames begin from: what the encoder says of them, and half of what was found before.
+    @staticmethod
+    def follow(said: torch.Tensor, anchor: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+        """The variable frames begin from: what the encoder has `said` of them, and half of what was found before.
 
         `anchor` is the offset from the encoder that the shot shares, `offset` that of the frames before, both [N, ...].
         Carrying the offset rather than the code lets a face that returns to an earlier look return to an earlier code;
         taking half of its change back keeps what each frame's passes add from piling up.
         """
-        return self.start(target) + torch.lerp(anchor, offset, CARRIED)
+        return said + torch.lerp(anchor, offset, CARRIED)
 
     @property
     def shares(self) -> bool:
