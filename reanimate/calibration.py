@@ -38,7 +38,7 @@ from reanimate.inversion.encoder import Encoder
 from reanimate.inversion.invert import PRESETS, Inverter, w_rms
 from reanimate.inversion.losses import Loss
 from reanimate.metrics import descriptor_at, surest_face
-from reanimate.types import ATTRIBUTES, NATURAL, UInt8
+from reanimate.types import ATTRIBUTES, NATURAL, UInt8, spread
 
 Float64 = NDArray[np.float64]
 
@@ -121,7 +121,7 @@ def calibrate(
     if crops is None:
         pictures = np.concatenate(list(_painted(generator, ws[:PICTURES], advance)))
     else:
-        pictures = crops[np.linspace(0, len(crops) - 1, PICTURES).round().astype(int)]
+        pictures = crops[spread(len(crops), PICTURES)]
     measured["default_steps"] = default_steps(bundle, loss, to_tensor(pictures).to(ws.device), advance)
     measured["default_steps_from"] = "generated faces" if crops is None else "real faces"
     return measured

@@ -70,6 +70,12 @@ def shots(cuts: Bool) -> list[slice]:
     return [slice(a, b) for a, b in zip(starts, [*starts[1:], len(cuts)], strict=True)]
 
 
+def spread(total: int, most: int) -> list[int]:
+    """Up to `most` of `total` indices, evenly, the first and the last among them."""
+    at: list[int] = np.linspace(0, total - 1, min(most, total)).round().astype(int).tolist()
+    return at
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Latents:
     """The codes of a clip in one generator."""

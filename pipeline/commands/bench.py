@@ -16,8 +16,8 @@ from pipeline.commands.bench_motion import motion
 from pipeline.commands.bench_score import bench_score
 from pipeline.commands.bench_tables import tables
 from pipeline.commands.machine import machine
-from pipeline.commands.options import PATH, cache_dir, inversion_options, json_option, make_folder, prepare
-from pipeline.commands.terminal import TerminalReporter, one_line
+from pipeline.commands.options import PATH, cache_dir, inversion_options, json_option, make_folder, prepare, videos_in
+from pipeline.commands.terminal import TerminalReporter, one_line, table_head, table_row
 from reanimate.errors import ConfigError, MediaError, ReanimateError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def clips(clips_dir: Path, targets: tuple[Path, ...], output: Path, as_json: boo
     """
     from pipeline.commands.clips import run_one
 
-    sources = sorted(path for path in clips_dir.glob("*") if path.suffix.lower() in {".mp4", ".mov", ".mkv", ".webm"})
+    sources = videos_in(clips_dir)
     if not sources:
         raise MediaError(clips_dir, "no videos in this folder")
     make_folder(output)
@@ -228,9 +228,9 @@ def pass_(
         return
     for text in machines.values():
         click.echo(f"machine: {text}")
-    click.echo(f"| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}" if rows else "nothing to measure")
+    click.echo(table_head(list(rows[0])) if rows else "nothing to measure")
     for row in rows:
-        click.echo(f"| {' | '.join(str(value) for value in row.values())} |")
+        click.echo(table_row(list(row.values())))
 
 
 def _subject(name: str, device: str) -> Subject:
@@ -254,13 +254,11 @@ def _subject(name: str, device: str) -> Subject:
 
 def _table(rows: list[dict[str, Any]]) -> str:
     names = ("frames_in", "frames_out", "faces", "duration_in", "duration_out", "sound", "loss")
-    lines = [
-        "| source | target | frames in | out | face | seconds in | out | sound | loss | took |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    head = "source", "target", "frames in", "out", "face", "seconds in", "out", "sound", "loss", "took"
+    lines = [table_head(head)]
     for row in rows:
         cells = [row["error"], *[""] * (len(names) - 1)] if "error" in row else [str(row[name]) for name in names]
-        lines.append(f"| {' | '.join([row['source'], row['target'], *cells, str(row['seconds'])])} |")
+        lines.append(table_row([row["source"], row["target"], *cells, row["seconds"]]))
     return "\n".join(lines)
 
 
@@ -272,9 +270,9 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
     for name, value in result.items():
         click.echo(f"{name}: {value}")
     columns = list(dict.fromkeys(name for row in rows.values() for name in row))
-    click.echo(f"| | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
+    click.echo(table_head(["", *columns]))
     for name, row in rows.items():
-        click.echo(f"| {name} | {' | '.join(str(row.get(column, '')) for column in columns)} |")
+        click.echo(table_row([name, *(row.get(column, "") for column in columns)]))
 
 
 for command in (tables, dip, bench_score, bench_invert, motion):

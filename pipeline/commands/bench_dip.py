@@ -10,7 +10,7 @@ import click
 
 from pipeline.commands.machine import machine
 from pipeline.commands.options import PATH, check_picture_output, json_option, pick_device
-from pipeline.commands.terminal import TerminalReporter
+from pipeline.commands.terminal import TerminalReporter, table_head, table_row
 from reanimate.errors import MediaError
 
 if TYPE_CHECKING:
@@ -66,11 +66,11 @@ def dip(image: Path, output: Path, side: str, steps: int, device: str, as_json: 
     if as_json:
         click.echo(json.dumps({"machine": machine(chosen), "rows": rows, "curves": curves}))
         return
-    click.echo(f"machine: {machine(chosen)}\n\n| fitted to | passes to a tenth of the error | left at the end |")
-    click.echo("|---|---|---|")
+    click.echo(f"machine: {machine(chosen)}\n")
+    click.echo(table_head(["fitted to", "passes to a tenth of the error", "left at the end"]))
     for row in rows:
         passes = "-" if row["passes_to_a_tenth"] is None else row["passes_to_a_tenth"]
-        click.echo(f"| {row['fitted_to']} | {passes} | {row['left']:.1%} |")
+        click.echo(table_row([row["fitted_to"], passes, f"{row['left']:.1%}"]))
 
 
 def _targets(picture: torch.Tensor) -> dict[str, torch.Tensor]:

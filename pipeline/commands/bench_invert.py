@@ -10,7 +10,7 @@ import click
 
 from pipeline.commands.machine import machine
 from pipeline.commands.options import PATH, check_output, inversion_options, json_option, prepare
-from pipeline.commands.terminal import TerminalReporter
+from pipeline.commands.terminal import TerminalReporter, table_head, table_row
 
 COLUMNS = (
     "frames", "passes", "seconds", "loss", "loss_slow", "squeezenet", "squeezenet_slow", "identity", "identity_slow",
@@ -39,9 +39,11 @@ def bench_invert(
 
     Example: reanimate bench invert clip.mp4 --plot invert.png
     """
+    import numpy as np
+
     from pipeline.artefacts import load_track
     from pipeline.commands.draw import draw_cost
-    from pipeline.commands.inversions import Material, measure, spread_frames, ways
+    from pipeline.commands.inversions import Material, measure, ways
     from pipeline.graph import clip_nodes
     from pipeline.runner import execute
     from pipeline.stages.align import CROPS
@@ -49,6 +51,7 @@ def bench_invert(
     from reanimate.checkpoints.bundle import load_bundle
     from reanimate.inversion.features import SqueezeNetFeatures
     from reanimate.inversion.invert import w_rms
+    from reanimate.types import spread
 
     if plot is not None:
         check_output(plot)
@@ -58,7 +61,8 @@ def bench_invert(
     track, _ = load_track(made["source/track"])
     bundle = load_bundle(str(setup.model.folder), setup.device)
     network = SqueezeNetFeatures(features).to(setup.device) if features is not None else None
-    crops, slow = open_frames(made["source/align"] / CROPS), spread_frames(track.detected, slow_frames)
+    known = np.flatnonzero(track.detected)
+    crops, slow = open_frames(made["source/align"] / CROPS), known[spread(len(known), slow_frames)].tolist()
     material = Material(crops, track, bundle, setup.device, network, slow)
     params = setup.chosen["invert"]
     unit = w_rms(bundle.generator)
@@ -67,12 +71,11 @@ def bench_invert(
     if not as_json:
         for name, value in head.items():
             click.echo(f"{name}: {value}")
-        click.echo(f"| | {' | '.join(COLUMNS)} |\n|{'---|' * (len(COLUMNS) + 1)}")
+        click.echo(table_head(["", *COLUMNS]))
     for name, row in measure(material, ways(params, bundle.encoder is not None, unit)):
         rows[name] = row
         if not as_json:
-            cells = [row["absent"]] if "absent" in row else [str(row.get(column, "")) for column in COLUMNS]
-            click.echo(f"| {name} | {' | '.join(cells)} |")
+            click.echo(table_row([name, *([row["absent"]] if "absent" in row else [row.get(c, "") for c in COLUMNS])]))
     if as_json:
         click.echo(json.dumps({**head, "rows": rows}, indent=2))
     if plot is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from pipeline.commands.machine import machine
-from pipeline.commands.options import PATH, check_output, json_option, model_options, prepare
+from pipeline.commands.options import PATH, check_output, json_option, model_options, prepare, videos_in
 from pipeline.commands.terminal import TerminalReporter, print_path
 from reanimate.errors import MediaError
 
@@ -98,7 +98,7 @@ def find_clip(folder: Path, name: str) -> Path:
     Raises:
         MediaError: there is none.
     """
-    for path in sorted(folder.glob("*")):
-        if path.stem == name and path.suffix.lower() in {".mp4", ".mov", ".mkv", ".webm"}:
+    for path in videos_in(folder):
+        if path.stem == name:
             return path
     raise MediaError(folder / f"{name}.mp4", "no such video; choose others with --clip")

@@ -18,7 +18,7 @@ from pipeline.commands.options import (
     open_inverter,
     prepare_codes,
 )
-from pipeline.commands.terminal import TerminalReporter
+from pipeline.commands.terminal import TerminalReporter, table_head, table_row
 from reanimate.errors import MediaError
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 BATCH = 8
 TILES = 4  # a side, of which a face is cut and put together wrongly
 CORNER = 4  # the square in a photograph's corner has this share of its shorter side
+
+DIGITS = {"mean": 4, "higher": 3, "mean_share": 4, "higher_share": 3}
 
 
 @click.command("score")
@@ -71,11 +73,11 @@ def bench_score(
         return
     for name, value in about.items():
         click.echo(f"{name}: {value}")
-    click.echo("\n| | pictures | mean score | higher than a face's | mean share | higher than a face's |")
-    click.echo("|---|---|---|---|---|---|")
+    higher = "higher than a face's"
+    click.echo("\n" + table_head(["", "pictures", "mean score", higher, "mean share", higher]))
     for row in rows:
-        numbers = f"{row['mean']:.4f} | {row['higher']:.3f} | {row['mean_share']:.4f} | {row['higher_share']:.3f}"
-        click.echo(f"| {row['kind']} | {row['pictures']} | {numbers} |")
+        numbers = [f"{row[name]:.{digits}f}" for name, digits in DIGITS.items()]
+        click.echo(table_row([row["kind"], row["pictures"], *numbers]))
 
 
 def _kinds(paths: list[Path], limit: int, resolution: int, reporter: TerminalReporter) -> dict[str, UInt8]:

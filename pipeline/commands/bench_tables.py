@@ -23,7 +23,7 @@ from pipeline.commands.options import (
     prepare_codes,
 )
 from pipeline.commands.restoring import Task, restoring
-from pipeline.commands.terminal import TerminalReporter
+from pipeline.commands.terminal import TerminalReporter, table_head, table_row
 from reanimate.errors import ConfigError, MediaError, ReanimateError, WeightsUnavailable
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _metric(features: Path | None, lpips: LpipsNet, device: str) -> tuple[Metric
 
     if features is not None:
         network = SqueezeNetFeatures(features).to(device)
-        return squeezenet_metric(network, device), "SqueezeNet's features, unlearned weights (not LPIPS)"
+        return squeezenet_metric(network), "SqueezeNet's features, unlearned weights (not LPIPS)"
     try:
         return lpips_metric(lpips), f"LPIPS, {lpips}"
     except WeightsUnavailable as error:
@@ -222,14 +222,14 @@ def _print(about: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> None
             continue
         inpaints = any("put_back" in line for line in lines)
         head = ["", "published LPIPS", "measured", "further from the truth than the first", *["put back"] * inpaints]
-        click.echo(f"\n**Table {table}: {title}**\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
+        click.echo(f"\n**Table {table}: {title}**\n\n{table_head(head)}")
         for line in lines:
             published = "-" if line["published"] is None else f"{line['published']:.3f}"
             cells = [line.get("absent", ""), "", *[""] * inpaints]
             if "distance" in line:
                 names = ("distance", "further", *["put_back"] * inpaints)
                 cells = [_interval(line[name]) for name in names]
-            click.echo(f"| {' | '.join([line['row'], published, *cells])} |")
+            click.echo(table_row([line["row"], published, *cells]))
 
 
 def _interval(estimate: Mapping[str, float]) -> str:

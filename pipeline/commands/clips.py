@@ -18,6 +18,7 @@ from pipeline.stages.synthesize import FRAMES
 from pipeline.streams import open_frames
 from reanimate.checkpoints.bundle import load_bundle
 from reanimate.images import resize, sheet, to_pictures, write_image
+from reanimate.types import spread
 from reanimate.video import frames, probe
 
 SHOWN = 10  # frames on the sheet
@@ -60,7 +61,7 @@ def _draw(made: dict[str, Path], setup: Setup, path: Path) -> None:
 
     crops, result = open_frames(made["source/align"] / CROPS), open_frames(made["synthesize"] / FRAMES)
     target = open_frames(made["target/align"] / CROPS)[0]
-    shown = np.linspace(0, len(crops) - 1, SHOWN).round().astype(int)
+    shown = spread(len(crops), SHOWN)
     generator = load_bundle(str(setup.model.folder)).generator
     with torch.no_grad():
         ws = torch.from_numpy(load_latents(made["source/invert"]).ws[shown])

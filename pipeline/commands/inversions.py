@@ -15,13 +15,13 @@ import torch
 from reanimate.agreement import restlessness, undisturbed
 from reanimate.checkpoints.bundle import Bundle
 from reanimate.errors import WeightsUnavailable
-from reanimate.images import to_pictures, to_tensor
+from reanimate.images import to_pictures
 from reanimate.inversion.clip import ClipInversion
-from reanimate.inversion.features import SqueezeNetFeatures, feature_distance
+from reanimate.inversion.features import SqueezeNetFeatures, picture_distances
 from reanimate.inversion.invert import PRESETS, Inverter, InvertParams
 from reanimate.inversion.losses import make_loss
 from reanimate.metrics import face_descriptor
-from reanimate.types import Bool, FaceTrack, UInt8
+from reanimate.types import FaceTrack, UInt8
 
 BATCH = 32
 STEP_SIZES = (0.1, 0.25, 0.5)  # of the tuned cold run, in units of W's RMS
@@ -107,7 +107,7 @@ def _row(material: Material, params: InvertParams, only: list[int] | None, sourc
         "identity_slow": _identity(pictures[at], compared, source),
     }
     if material.features is not None:
-        distances = _distances(pictures, material.crops[frames], material.features, material.device)
+        distances = picture_distances(pictures, material.crops[frames], material.features)
         row |= {"squeezenet": _digits(distances.mean()), "squeezenet_slow": _digits(distances[at].mean())}
     if only is None:
         row |= _steadiness(pictures, frames, material, clip)
@@ -145,22 +145,6 @@ def _identity(pictures: UInt8, frames: list[int], source: Sequence[Any]) -> floa
             seen = face_descriptor(picture)
             found.append(1.0 if seen is None else float(np.linalg.norm(seen - source[frame])))
     return _digits(np.mean(found)) if found else None
-
-
-@torch.no_grad()
-def _distances(a: UInt8, b: UInt8, network: SqueezeNetFeatures, device: str) -> np.ndarray[Any, Any]:
-    parts = []
-    for i in range(0, len(a), BATCH):
-        maps = [network(to_tensor(pictures[i : i + BATCH]).to(device)) for pictures in (a, b)]
-        parts.append(feature_distance(*maps).cpu().numpy())
-    return np.concatenate(parts)
-
-
-def spread_frames(detected: Bool, count: int) -> list[int]:
-    """Up to `count` frames with a face, the first among them, spread over the clip."""
-    known = np.flatnonzero(detected)
-    at = np.linspace(0, len(known) - 1, min(count, len(known))).round().astype(int)
-    return [int(frame) for frame in known[at]]
 
 
 def _digits(value: Any) -> float:

@@ -87,18 +87,17 @@ def _measure(setup: Setup, clips: tuple[Path, ...], faces: int, reporter: Termin
 
 def _move(setup: Setup, clip: Path, reporter: TerminalReporter) -> tuple[float, UInt8]:
     """How far the codes of a clip move, W+ units RMS, and some of its crops [N, R, R, 3]."""
-    import numpy as np
-
     from pipeline.artefacts import load_deltas
     from pipeline.graph import pose_nodes
     from pipeline.runner import execute
     from pipeline.stages.align import CROPS
     from pipeline.streams import open_frames
+    from reanimate.types import spread
 
     nodes = pose_nodes(clip, setup.model, setup.chosen)
     made = execute([nodes["align"], nodes["decompose"]], setup.store, reporter, setup.device)
     crops = open_frames(made["source/align"] / CROPS)
-    shown = crops[np.linspace(0, len(crops) - 1, SHOWN).round().astype(int)]
+    shown = crops[spread(len(crops), SHOWN)]
     return load_deltas(made["source/decompose"]).scale, shown
 
 

@@ -201,6 +201,11 @@ def parse_layers(text: str | None) -> tuple[int, ...] | None:
     return tuple(dict.fromkeys(layers))
 
 
+def videos_in(folder: Path) -> list[Path]:
+    """Its videos by their endings, in name order."""
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in {".mp4", ".mov", ".mkv", ".webm"})
+
+
 def check_output(path: Path) -> None:
     """Return quietly if a file can be written at `path`, before hours are spent on what goes there.
 

@@ -20,7 +20,7 @@ from reanimate.errors import MediaError
 from reanimate.faces.align import crop, quad_from_landmarks
 from reanimate.faces.detect import DlibDetector
 from reanimate.images import read_image, sheet, to_pictures, to_tensor, write_image
-from reanimate.inversion.features import SqueezeNetFeatures, feature_distance
+from reanimate.inversion.features import SqueezeNetFeatures, picture_distances
 from reanimate.inversion.invert import Inverter, InvertParams
 from reanimate.inversion.losses import make_loss
 from reanimate.metrics import (
@@ -170,19 +170,10 @@ def _row(pictures: UInt8, gallery: Gallery, by: Yardsticks, device: str, label: 
         "psnr_db": round(float(np.mean([min(psnr(a, b), 99.0) for a, b in pairs])), 2),
     }
     if by.features is not None:
-        row["squeezenet"] = round(_squeezenet(pictures, gallery.crops, by.features, device), 4)
+        row["squeezenet"] = round(float(picture_distances(pictures, gallery.crops, by.features).mean()), 4)
     if by.lpips is not None:
         row["lpips"] = round(float(np.mean([lpips_distance(a, b, by.lpips) for a, b in pairs])), 4)
     return row
-
-
-@torch.no_grad()
-def _squeezenet(a: UInt8, b: UInt8, network: SqueezeNetFeatures, device: str) -> float:
-    parts = []
-    for start in range(0, len(a), BATCH):
-        maps = [network(to_tensor(pictures[start : start + BATCH]).to(device)) for pictures in (a, b)]
-        parts.append(feature_distance(*maps))
-    return float(torch.cat(parts).mean())
 
 
 def _compare(crops: UInt8, bundle: Bundle, network: SqueezeNetFeatures, device: str) -> dict[str, float | int]:

@@ -17,7 +17,7 @@ from pipeline.stage import Reporter
 from reanimate.errors import FaceNotFound, MediaError
 from reanimate.faces.still import aligned_crop, square_crop
 from reanimate.images import encode_png, read_image, resize, sheet, to_pictures, to_tensor, write_image
-from reanimate.inversion.features import SqueezeNetFeatures, feature_distance
+from reanimate.inversion.features import SqueezeNetFeatures, picture_distances
 from reanimate.metrics import LPIPS_SIDE, LpipsNet, lpips_distance
 from reanimate.restore.degradations import BLACK, Downsampling, downsample, join, random_square
 from reanimate.restore.priors import Prior
@@ -182,14 +182,13 @@ def damaged(task: Task, exhibit: Exhibit, damage: Damage) -> UInt8:
 Metric = Callable[[UInt8, UInt8], float]
 
 
-def squeezenet_metric(network: SqueezeNetFeatures, device: str) -> Metric:
+def squeezenet_metric(network: SqueezeNetFeatures) -> Metric:
     """The distance of SqueezeNet's features; pictures below 64 px are enlarged to that first."""
 
     def distance(a: UInt8, b: UInt8) -> float:
         side = max(LPIPS_SIDE, a.shape[0])
-        with torch.no_grad():
-            maps = [network(to_tensor(resize(x, side, side)[None]).to(device)) for x in (a, b)]
-            return float(feature_distance(*maps))
+        enlarged = [resize(picture, side, side)[None] for picture in (a, b)]
+        return float(picture_distances(enlarged[0], enlarged[1], network)[0])
 
     return distance
 

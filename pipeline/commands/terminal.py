@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,16 @@ def print_path(path: Path) -> None:
 def print_error(message: str) -> None:
     """One line on stderr, whatever is in the message."""
     click.echo(f"error: {one_line(message)}", err=True)
+
+
+def table_head(columns: Sequence[object]) -> str:
+    """The first two lines of a table in Markdown."""
+    return f"{table_row(columns)}\n|{'---|' * len(columns)}"
+
+
+def table_row(cells: Sequence[object]) -> str:
+    """One more line of it."""
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def one_line(text: str) -> str:

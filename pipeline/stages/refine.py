@@ -17,7 +17,7 @@ from reanimate.errors import ConfigError
 from reanimate.images import to_pictures
 from reanimate.motion import interpolate_missing
 from reanimate.subspace import arrived, regain, shrink
-from reanimate.types import ATTRIBUTES, Bool, Float32, Float64
+from reanimate.types import ATTRIBUTES, Bool, Float32, Float64, spread
 
 LOOKED_AT = 96  # reconstructions at most, evenly over the clip
 BATCH = 8
@@ -57,7 +57,7 @@ def run(job: Job) -> None:
     if params.regain and deltas.attributes is not None and np.isfinite(deltas.attributes).any():
         track, _ = load_track(job.inputs["track"])
         shown = _curves(deltas.attributes, track.cuts)
-        looked = np.unique(np.linspace(0, len(shown) - 1, LOOKED_AT).round().astype(int))
+        looked = spread(len(shown), LOOKED_AT)
         seen = np.full(shown.shape, np.nan)
         seen[looked] = _look(job, load_latents(job.inputs["latents"]).ws[looked])
         seen = np.stack([centred(column, track.cuts) for column in seen.T], 1)

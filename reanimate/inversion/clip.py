@@ -13,7 +13,7 @@ from reanimate.images import to_tensor
 from reanimate.inversion.invert import Inverter, Solution
 from reanimate.inversion.optimisers import Memory
 from reanimate.inversion.segments import Segment, batches, segments
-from reanimate.types import Bool, UInt8
+from reanimate.types import Bool, UInt8, spread
 
 SHARED_FRAMES = 4  # of a shot, that its offset is looked for in; more cost more and change little
 ENCODED = 32  # frames that the encoder sees at once
@@ -87,8 +87,7 @@ class ClipInversion:
     def _offsets(self) -> Iterator[Step]:
         for shot in sorted({segment.shot for segment in self.segments} - self.offsets.keys()):
             frames = [frame for segment in self.segments if segment.shot == shot for frame in segment.frames]
-            spread = np.unique(np.linspace(0, len(frames) - 1, min(SHARED_FRAMES, len(frames))).round().astype(int))
-            chosen = [frames[i] for i in spread]
+            chosen = [frames[i] for i in spread(len(frames), SHARED_FRAMES)]
             yield self._keep(Step(chosen, self.inverter.shared(self._pictures(chosen)), shot))
 
     def _encode(self) -> None:

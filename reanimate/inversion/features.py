@@ -16,11 +16,14 @@ from pickle import UnpicklingError
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
 from reanimate.errors import MediaError, WeightsUnavailable
 from reanimate.generators.frozen import Frozen
+from reanimate.images import to_tensor
+from reanimate.types import UInt8
 
 _SQUEEZENET_MEAN = (122.679, 116.669, 104.006)  # RGB, 0 to 255
 _FIRE_AFTER_POOL = (2, 4, 6)  # fire modules that a max-pool precedes
@@ -84,6 +87,16 @@ def feature_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tens
         y = y * (y.square().sum(1, keepdim=True) + 1e-10).rsqrt()
         total = total + (x - y).square().sum(1).mean((1, 2))
     return total
+
+
+@torch.no_grad()
+def picture_distances(a: UInt8, b: UInt8, network: SqueezeNetFeatures, batch: int = 16) -> NDArray[np.float32]:
+    """[N] `feature_distance` of pictures [N, R, R, 3], `batch` at a time."""
+    parts = []
+    for first in range(0, len(a), batch):
+        maps = [network(to_tensor(side[first : first + batch]).to(network.mean.device)) for side in (a, b)]
+        parts.append(feature_distance(*maps).cpu().numpy())
+    return np.concatenate(parts)
 
 
 @dataclass(frozen=True, slots=True)

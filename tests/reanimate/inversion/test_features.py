@@ -13,7 +13,7 @@ from torchvision.models import squeezenet1_1
 from torchvision.models.vgg import cfgs, make_layers
 
 from reanimate.errors import MediaError, WeightsUnavailable
-from reanimate.inversion.features import SqueezeNetFeatures, VGG16Features, feature_distance
+from reanimate.inversion.features import SqueezeNetFeatures, VGG16Features, feature_distance, picture_distances
 from reanimate.inversion.losses import make_loss
 
 WEIGHTS = SHARED / "metrics" / "squeezenet1_1_imagenet.npz"
@@ -169,3 +169,11 @@ def test_vgg_that_cannot_be_fetched_is_one_line_that_names_its_address(
         make_loss("vgg16")
     assert len(str(caught.value).splitlines()) == 1
     assert caught.value.url.startswith("https://") and caught.value.url in str(caught.value)
+
+
+def test_distances_of_pictures_do_not_depend_on_the_batch(network: SqueezeNetFeatures) -> None:
+    a, b = np.random.default_rng(0).integers(0, 256, (2, 5, 64, 64, 3), np.uint8)
+    found = picture_distances(a, b, network, batch=2)
+    np.testing.assert_allclose(found, picture_distances(a, b, network, batch=5), rtol=1e-4)
+    assert found.shape == (5,) and (found > 0).all()
+    assert not picture_distances(a, a, network).any()
