@@ -17,6 +17,7 @@ from pipeline.commands.terminal import print_path
 from reanimate.errors import ConfigError, MediaError
 
 if TYPE_CHECKING:
+    from reanimate.checkpoints.bundle import Bundle
     from reanimate.training.adversarial import AdversarialConfig
     from reanimate.training.autoencoder import AutoencoderConfig
     from reanimate.training.plain import PlainConfig
@@ -45,6 +46,7 @@ CROP_SIDE = 128  # px; crops are kept at this size for models of any smaller one
     show_default=True,
     help="Of the generator; those without styles take the recipe plain.",
 )
+@click.option("--start", default=None, help="A model, by name or folder, to go on from, in its sizes.")
 @click.option(
     "--resolution", type=int, default=None, help="R of the model, px, a power of two. [default: 64, 128 or 32]"
 )
@@ -60,7 +62,7 @@ CROP_SIDE = 128  # px; crops are kept at this size for models of any smaller one
 @click.option(
     "--identity/--no-identity", default=True, help="Use dlib's descriptor where its file lies beside the faces."
 )
-@click.option("--swap/--no-swap", default=True, help="Adversarial: teach codes to add, from landmarks.")
+@click.option("--swap/--no-swap", default=True, help="Teach poses, and codes to add, from landmarks.")
 @click.option(
     "--distil",
     type=click.IntRange(min=0),
@@ -78,7 +80,7 @@ CROP_SIDE = 128  # px; crops are kept at this size for models of any smaller one
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 def train(
     faces_dir: Path, output: Path, minutes: float | None, features: Path | None, compiled: bool, prepare_only: bool,
-    source: str | None, licence: str, device: str, identity: bool, distil: int, **settings: Any,
+    source: str | None, licence: str, device: str, identity: bool, distil: int, start: str | None, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a generator on a folder of faces, and its encoder.
 
@@ -89,13 +91,18 @@ def train(
 
     Example: reanimate train photographs -o mymodel --images 200000
     """
+    import numpy as np
+
     from reanimate.inversion.features import SqueezeNetFeatures
     from reanimate.training.data import load_faces
+    from reanimate.training.distil import face_window
     from reanimate.training.identity import Identity, pack_identity
     from reanimate.training.likeness import Likeness
     from reanimate.training.run import Training
 
-    config = _config(**settings)
+    place = pick_device(device)
+    begin = _beginning(start, settings, place) if start is not None else None
+    config = _config(begin, **settings)
     work = output.with_name(f"{output.name}.training")
     make_folder(work)
     packed = _aligned(faces_dir, work)
@@ -107,10 +114,10 @@ def train(
     if prepare_only:
         print_path(packed)
         return
-    place = pick_device(device)
     network = SqueezeNetFeatures(features).to(place) if features is not None else None
     person = Identity(described, faces, place) if identity and described.is_file() else None
-    training = Training(work, config, faces, Likeness(network, person), place, compiled=compiled)
+    window = face_window((faces.landmarks[~faces.held_out] / faces.resolution).astype(np.float32)).to(place)
+    training = Training(work, config, faces, Likeness(network, person, window), place, compiled=compiled, start=begin)
     images = training.model.config.images
     done = training.run(
         _Progress(training.model.images, images),
@@ -125,8 +132,26 @@ def train(
     click.echo(f"{output}  digest {card.digest[:12]}")
 
 
+def _beginning(name: str, settings: dict[str, Any], device: str) -> Bundle:
+    """The model that training goes on from, whose sizes `settings` then hold."""
+    from reanimate.checkpoints.bundle import find_bundle, load_bundle
+    from reanimate.training.networks import networks_of
+
+    bundle = load_bundle(str(find_bundle(name)), device)
+    generator, encoder = networks_of(bundle)
+    if settings["recipe"] == "plain":
+        raise ConfigError("start", "the recipe plain begins with random weights; use another")
+    if settings["recipe"] == "autoencoder" and generator.config.mapping_layers != 1:
+        raise ConfigError("start", f"{bundle.card.name} was trained with an adversary; go on with --recipe adversarial")
+    sizes = {"resolution": generator.resolution, "channel_base": None, "channel_max": None}
+    if any(settings[n] not in (None, size) for n, size in sizes.items()):
+        raise ConfigError("start", "brings its own resolution and channels; leave them out")
+    settings |= sizes | {"channel_base": encoder.config.channel_base, "channel_max": encoder.config.channel_max}
+    return bundle
+
+
 def _config(
-    recipe: str, family: Any, swap: bool, **given: int | None
+    start: Bundle | None, recipe: str, family: Any, swap: bool, **given: int | None
 ) -> AutoencoderConfig | AdversarialConfig | PlainConfig:
     from reanimate.training.adversarial import AdversarialConfig
     from reanimate.training.autoencoder import AutoencoderConfig
@@ -141,16 +166,20 @@ def _config(
         config = replace(PlainConfig(family), **sizes)
     elif recipe == "adversarial":
         config = replace(AdversarialConfig(swap=swap), **sizes)
+        if start is not None:  # both networks know faces
+            config = replace(config, hybrid_at=0.0)
     else:
-        config = replace(AutoencoderConfig(), **sizes)
+        config = replace(AutoencoderConfig(swap=swap), **sizes)
         config = replace(config, first_resolution=min(config.first_resolution, config.resolution))  # it has no more
+        if start is not None:
+            config = replace(config, grow_at=0.0, feature_ramp=(-1.0, 0.0))
     if config.resolution not in RESOLUTIONS:
         raise ConfigError("resolution", f"{config.resolution} is not one of {', '.join(map(str, RESOLUTIONS))}")
     if config.channel_base < config.resolution:
         reason = f"{config.channel_base} leaves no channel at {config.resolution} px; use a multiple of it"
         raise ConfigError("channel-base", reason)
-    if recipe == "adversarial" and config.batch % 2:
-        raise ConfigError("batch", f"{config.batch} is odd, and the adversarial recipe halves it")
+    if recipe == "adversarial" and config.batch < 2:
+        raise ConfigError("batch", f"{config.batch} is too few for the adversarial recipe, which divides it")
     return config
 
 

@@ -18,8 +18,10 @@ class Frozen(Generic[Value]):
 
     def of(self, weights: list[torch.Tensor], compute: Callable[[], Value]) -> Value:
         """What `compute` gives for `weights`, or gave for the same ones."""
+        if torch.compiler.is_compiling():  # asked first: a graph must not be broken by what follows
+            return compute()
         trained = torch.is_grad_enabled() and any(weight.requires_grad for weight in weights)
-        if trained or torch.is_inference_mode_enabled() or torch.compiler.is_compiling():
+        if trained or torch.is_inference_mode_enabled():
             self._kept = None
             return compute()
         versions = [weight._version for weight in weights]

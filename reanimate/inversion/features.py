@@ -79,13 +79,23 @@ class SqueezeNetFeatures(nn.Module):
         return maps
 
 
-def feature_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
-    """[N] LPIPS without its learned weights: unit channel vectors, squared difference, mean over positions, summed."""
+def weighted_mean(values: torch.Tensor, window: torch.Tensor | None) -> torch.Tensor:
+    """[N] mean over positions of values [N, H, W], by the weights of a window [1, 1, W, W] where there is one."""
+    if window is None:
+        return values.mean((1, 2))
+    weights = functional.interpolate(window, size=values.shape[1:], mode="area")[:, 0]
+    return (values * weights).sum((1, 2)) / weights.sum()
+
+
+def feature_distance(a: list[torch.Tensor], b: list[torch.Tensor], window: torch.Tensor | None = None) -> torch.Tensor:
+    """[N] LPIPS without its learned weights: unit channel vectors, squared difference, mean over positions, which a
+    window [1, 1, W, W] may weight, summed.
+    """
     total = torch.zeros(a[0].shape[0], device=a[0].device)
     for x, y in zip(a, b, strict=True):
         x = x * (x.square().sum(1, keepdim=True) + 1e-10).rsqrt()
         y = y * (y.square().sum(1, keepdim=True) + 1e-10).rsqrt()
-        total = total + (x - y).square().sum(1).mean((1, 2))
+        total = total + weighted_mean((x - y).square().sum(1), window)
     return total
 
 

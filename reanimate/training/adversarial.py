@@ -3,7 +3,7 @@
 Phase 1 is plain adversarial training on a small set (Karras et al. 2020, StyleGAN2 and ADA: logistic loss, lazy R1,
 adaptive augmentation, style mixing, path length in the last third), while the encoder learns behind it to read
 photographs and generated pictures. In phase 2 the generator also takes gradient from reconstructions, so that codes of
-photographs invert well, and half of what the discriminator sees are reconstructions; the encoder's codes are held to
+photographs invert well, and most of what the discriminator sees are reconstructions; the encoder's codes are held to
 the mean and covariance of W. One batch in four of phase 2 asks for what codes are used for: the difference between two
 photographs of one person, added to another's code, must move that face as it moved the first (`swap`).
 """
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from reanimate.checkpoints.bundle import Bundle
 from reanimate.generators.stylegan2 import StyleGAN2Config, usual_channels
 from reanimate.inversion.encoder import EncoderConfig
 from reanimate.training.average import share_kept
@@ -25,13 +26,12 @@ from reanimate.training.discriminator import Discriminator
 from reanimate.training.likeness import Likeness
 from reanimate.training.mixed import synthesise
 from reanimate.training.moments import Moments, mismatch
-from reanimate.training.networks import Networks
+from reanimate.training.networks import Networks, networks_of
 from reanimate.training.opponent import Opponent
-from reanimate.training.swap import Swap
+from reanimate.training.swap import SWAP_EVERY, Swap
 
 PATH_SHARE = 4  # one picture in this many of the batch shows how far it moves with its code
 PATH_DECAY = 0.01
-SWAP_EVERY = 4  # batches of phase 2
 W_DRAWS = 1024  # codes of the generator's own that a batch of the encoder's is compared with
 W_AVERAGE_DRAWS = 10_000
 W_AVERAGE_KEEP = 0.998
@@ -46,12 +46,14 @@ class AdversarialConfig:
     images: int = 1_000_000
     """Faces shown in all; phases and the learning rate go by their share."""
     batch: int = 64
-    """Even: a step halves it."""
+    """At least 2; the opponent compares four at a time."""
     channel_base: int = 4096
     channel_max: int = 384
     w_dim: int = 512
-    hybrid_at: float = 0.6
+    hybrid_at: float = 0.25
     """Share of the images after which phase 2 begins."""
+    photographs: float = 0.75
+    """Share of a batch that the encoder sees, and of the generated pictures of phase 2 that are reconstructions."""
     lr: float = 2.5e-3
     """Of generator and discriminator."""
     encoder_lr: float = 6e-4
@@ -63,9 +65,11 @@ class AdversarialConfig:
     path_at: float = 0.4
     """Share of the images after which steps of equal size in W must change pictures equally."""
     path_every: int = 8
-    pixel_weight: float = 1.0
-    feature_weight: float = 2.0
-    identity_weight: float = 0.2
+    pixel_weight: float = 2.0
+    feature_weight: float = 0.5
+    identity_weight: float = 0.5
+    pose_weight: float = 0.5
+    """Of the difference in head pose and expression between a photograph and its reconstruction; with `swap`."""
     code_weight: float = 1.0
     """Of the encoder's error on generated pictures, whose codes are known, in variances of W; phase 1."""
     offset_weight: float = 0.1
@@ -92,7 +96,14 @@ class Adversarial:
     )
 
     def __init__(
-        self, config: AdversarialConfig, faces: Faces, likeness: Likeness, device: str, *, compiled: bool
+        self,
+        config: AdversarialConfig,
+        faces: Faces,
+        likeness: Likeness,
+        device: str,
+        *,
+        compiled: bool,
+        start: Bundle | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.device, self.images, self.likeness = config, device, 0, likeness
@@ -104,7 +115,12 @@ class Adversarial:
             resolution=config.resolution, channels=channels, z_dim=config.w_dim, w_dim=config.w_dim, mapping_layers=2
         )
         sizes = (config.resolution, shape.num_ws, config.w_dim, config.channel_base, config.channel_max)
-        self.networks = Networks(shape, EncoderConfig(*sizes), Batches(faces, config.resolution, device))
+        codes = EncoderConfig(*sizes)
+        if start is not None:
+            shape, codes = (network.config for network in networks_of(start))  # type: ignore[assignment]
+        self.networks = Networks(shape, codes, Batches(faces, config.resolution, device))
+        if start is not None:
+            self.networks.begin_at(start)
         self.batches = self.networks.batches
         width = usual_channels(config.resolution, 2 * config.channel_base, config.channel_max)  # it does not ship
         judge = Discriminator(config.resolution, width)
@@ -147,7 +163,7 @@ class Adversarial:
 
     def _plain(self, batch: Batch, draw: torch.Generator, number: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Phase 1: the generator against its opponent, then the encoder behind it."""
-        half = len(batch.chosen) // 2
+        count = self._photographs(batch)
         self.networks.generator.requires_grad_(True)
         codes, spread = self._draw_codes(len(batch.chosen), draw)
         fake = self._picture(codes)
@@ -156,11 +172,11 @@ class Adversarial:
         losses = {"generator": loss.detach()}
         self.networks.generator.requires_grad_(False)
         if number % 2:  # generated pictures, whose codes are known, and photographs in turn
-            w, offsets = self._read(fake[:half].detach())
-            error = (w.unsqueeze(1) + offsets - codes[:half].detach()).square().mean() / spread
+            w, offsets = self._read(fake[:count].detach())
+            error = (w.unsqueeze(1) + offsets - codes[:count].detach()).square().mean() / spread
             loss, losses["codes"] = self.config.code_weight * error, error.detach()
         else:
-            some = _first(batch, half)
+            some = _first(batch, count)
             w, offsets = self._read(some.pictures)
             self.read_codes.take(w.detach())  # phase 2 begins with what is known by then
             parts = self._likeness(self._picture(w.unsqueeze(1) + offsets), some, self.precision)
@@ -172,21 +188,24 @@ class Adversarial:
 
     def _hybrid(self, batch: Batch, draw: torch.Generator, number: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Phase 2: generator and encoder against the opponent and for the faces, together."""
-        config, half = self.config, len(batch.chosen) // 2
-        some = _first(batch, half)
-        codes, spread = self._draw_codes(half, draw)
+        config = self.config
+        count = self._photographs(batch)
+        some = _first(batch, count)
+        codes, spread = self._draw_codes(len(batch.chosen) - count, draw)
         w, offsets = self._read(some.pictures)
         own = w.unsqueeze(1) + offsets
         swap = config.swap and self.swap.possible and number % SWAP_EVERY == 0
         if swap:
-            before, after = self.batches.draw_pairs(half, draw)
+            before, after = self.batches.draw_pairs(count, draw)
             own = own + self._whole(after.pictures) - self._whole(before.pictures)
         fake = self._picture(torch.cat([codes, own]))
         adversary = self.opponent.doubt(fake, draw)
         if swap:
-            parts = self.swap.parts(fake[half:], some, before, after, self.precision)
+            parts = self.swap.parts(fake[-count:], some, before, after, self.precision)
         else:
-            parts = self._likeness(fake[half:], some, self.precision)
+            parts = self._likeness(fake[-count:], some, self.precision)
+            if config.swap:
+                parts["pose"] = self.swap.pose_error(fake[-count:], some, self.precision)
         apart = mismatch(self.read_codes.take(w), self.own_codes.now())
         total = adversary + self._weighted(parts) + config.moment_weight * apart
         total = total + config.offset_weight * offsets.square().mean() / spread
@@ -199,6 +218,7 @@ class Adversarial:
             "l1": config.pixel_weight,
             "features": config.feature_weight,
             "identity": config.identity_weight,
+            "pose": config.pose_weight,
             "swap_pose": config.swap_pose_weight,
             "swap_identity": config.swap_identity_weight,
         }
@@ -230,6 +250,10 @@ class Adversarial:
             network.w_avg.lerp_(more.mean(0), 1 - W_AVERAGE_KEEP)
             _, covariance = self.own_codes.take(more)
         return torch.where(keeps[:, :, None], first, second), covariance.diagonal().mean() + 1e-8
+
+    def _photographs(self, batch: Batch) -> int:
+        """How many the encoder sees in a step: the same in both phases, so that no graph is compiled twice."""
+        return round(self.config.photographs * len(batch.chosen))
 
     def _picture(self, codes: torch.Tensor) -> torch.Tensor:
         return self._synthesis(self.networks.generator.synthesis_network, codes, self.precision)

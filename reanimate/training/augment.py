@@ -19,6 +19,7 @@ START = 0.15
 LIMIT = 0.8
 ADJUST_IMAGES = 100_000.0  # over which p can go from 0 to 1
 _LUMA = 1 / math.sqrt(3)
+_UNIFORMS, _NORMALS = 21, 7  # that one change needs
 
 
 class Augmentation(nn.Module):
@@ -27,8 +28,9 @@ class Augmentation(nn.Module):
     probability: torch.Tensor
     sureness: torch.Tensor
 
-    def __init__(self, device: str, probability: float = START) -> None:
+    def __init__(self, device: str, probability: float = START, *, compiled: bool = False) -> None:
         super().__init__()
+        self._changes = torch.compile(_changes, dynamic=False) if compiled else _changes  # hundreds of tiny sums
         self.register_buffer("probability", torch.tensor(probability, device=device))
         self.register_buffer("sureness", torch.tensor(0.0, device=device))
 
@@ -41,7 +43,11 @@ class Augmentation(nn.Module):
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """One change for each of `count` pictures: where to look [N, 2, 3], and what colours become [N, 3, 4]."""
-        return _geometry(count, self.probability, generator), _colour(count, self.probability, generator)
+        return self._changes(
+            torch.rand(_UNIFORMS, count, generator=generator, device=generator.device),
+            torch.randn(_NORMALS, count, generator=generator, device=generator.device),
+            self.probability,
+        )
 
 
 def changed(pictures: torch.Tensor, change: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
@@ -56,46 +62,49 @@ def changed(pictures: torch.Tensor, change: tuple[torch.Tensor, torch.Tensor]) -
 class _Draw:
     """Random numbers that are a neutral value unless a coin of probability p falls."""
 
-    def __init__(self, count: int, probability: torch.Tensor, generator: torch.Generator) -> None:
-        self.count, self.probability, self.generator = count, probability, generator
+    def __init__(self, uniforms: torch.Tensor, normals: torch.Tensor, probability: torch.Tensor) -> None:
+        self.uniforms, self.normals, self.probability = iter(uniforms.unbind()), iter(normals.unbind()), probability
 
     def uniform(self) -> torch.Tensor:
-        return torch.rand(self.count, generator=self.generator, device=self.generator.device)
+        return next(self.uniforms)
 
     def normal(self) -> torch.Tensor:
-        return torch.randn(self.count, generator=self.generator, device=self.generator.device)
+        return next(self.normals)
 
     def perhaps(self, value: torch.Tensor, neutral: float, probability: torch.Tensor | None = None) -> torch.Tensor:
         coin = self.uniform() < (self.probability if probability is None else probability)
         return torch.where(coin, value, neutral)
 
 
-def _geometry(count: int, probability: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    draw = _Draw(count, probability, generator)
-    whole = torch.eye(3, device=generator.device).expand(count, 3, 3)
+def _changes(
+    uniforms: torch.Tensor, normals: torch.Tensor, probability: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    draw = _Draw(uniforms, normals, probability)
+    return _geometry(draw), _colour(draw)
+
+
+def _geometry(draw: _Draw) -> torch.Tensor:
     # blitting: mirrored, turned by quarters, moved
-    flip = draw.perhaps(1 - 2 * (draw.uniform() < 0.5).float(), 1.0)
-    whole = whole @ _matrix(flip, 1.0, 0.0, 0.0, 0.0)
+    whole = _matrix(draw.perhaps(1 - 2 * (draw.uniform() < 0.5).float(), 1.0), 1.0, 0.0, 0.0, 0.0)
     whole = whole @ _rotation(draw.perhaps((draw.uniform() * 4).floor() * (math.pi / 2), 0.0))
-    coin = draw.uniform() < probability
+    coin = draw.uniform() < draw.probability
     dx, dy = (torch.where(coin, (draw.uniform() * 2 - 1) * 0.25, 0.0) for _ in range(2))
     whole = whole @ _matrix(1.0, 1.0, 0.0, dx, dy)
     # geometry: scaled, turned, scaled in one direction, turned again, moved
     scale = draw.perhaps(torch.exp2(draw.normal() * 0.2), 1.0)
     whole = whole @ _matrix(scale, scale, 0.0, 0.0, 0.0)
-    either = 1 - (1 - probability).clamp_min(0).sqrt()  # of two rotations, so that one falls with p
+    either = 1 - (1 - draw.probability).clamp_min(0).sqrt()  # of two rotations, so that one falls with p
     whole = whole @ _rotation(draw.perhaps((draw.uniform() * 2 - 1) * math.pi, 0.0, either))
     stretch = draw.perhaps(torch.exp2(draw.normal() * 0.2), 1.0)
     whole = whole @ _matrix(stretch, 1 / stretch, 0.0, 0.0, 0.0)
     whole = whole @ _rotation(draw.perhaps((draw.uniform() * 2 - 1) * math.pi, 0.0, either))
-    coin = draw.uniform() < probability
+    coin = draw.uniform() < draw.probability
     dx, dy = (torch.where(coin, draw.normal() * 0.25, 0.0) for _ in range(2))
     return (whole @ _matrix(1.0, 1.0, 0.0, dx, dy))[:, :2]
 
 
-def _colour(count: int, probability: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    draw = _Draw(count, probability, generator)
-    device = generator.device
+def _colour(draw: _Draw) -> torch.Tensor:
+    device = draw.probability.device
     grey = torch.full((3,), _LUMA, device=device)
     onto_grey = torch.outer(grey, grey)
     identity = torch.eye(3, device=device)

@@ -2,6 +2,8 @@
 
 W gets its distribution afterwards, from the codes of the training faces: a Gaussian, which the mapping network then
 draws from (Gabbay & Hoshen 2019, section 5, train the generator the same way but learn one free code per picture).
+Once the perceptual distance counts in full, reconstructions must also have the head pose and expression of their
+photographs, and one batch in four asks for what codes are used for: the difference of two (`swap`).
 """
 
 from __future__ import annotations
@@ -14,13 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from reanimate.checkpoints.bundle import Bundle
 from reanimate.generators.stylegan2 import StyleGAN2Config, usual_channels
 from reanimate.inversion.encoder import EncoderConfig
 from reanimate.training.average import share_kept
 from reanimate.training.batches import Batch, Batches, generator_at
 from reanimate.training.data import Faces
 from reanimate.training.likeness import Likeness
-from reanimate.training.networks import Networks
+from reanimate.training.networks import Networks, networks_of
+from reanimate.training.swap import SWAP_EVERY, Swap
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,14 @@ class AutoencoderConfig:
     neighbouring faces. Earlier it only hides what the encoder says."""
     identity_weight: float = 1.0
     """Of the descriptor's squared distance, where a descriptor network is given; grows as the perceptual weight."""
+    swap: bool = True
+    """Whether landmarks teach, weakly: reconstructions their pose, and one batch in four what differences do."""
+    pose_weight: float = 0.5
+    """Of the difference in head pose and expression between a photograph and its reconstruction."""
+    swap_pose_weight: float = 0.5
+    swap_identity_weight: float = 0.2
+    pose_steps: int = 1_500
+    """Batches that the pose network learns from, once."""
     ema_images: float = 5_000.0
     """Half-life of the weight average."""
     seed: int = 0
@@ -73,6 +85,7 @@ class Autoencoder:
         device: str,
         *,
         compiled: bool,
+        start: Bundle | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
         self.config, self.device, self.images = config, device, 0
@@ -86,6 +99,8 @@ class Autoencoder:
             mapping_activation="linear",
         )
         codes = EncoderConfig(config.resolution, shape.num_ws, config.w_dim, config.channel_base, config.channel_max)
+        if start is not None:
+            shape, codes = (network.config for network in networks_of(start))  # type: ignore[assignment]
         self.likeness = likeness
         self.networks = Networks(shape, codes, Batches(faces, config.resolution, device))
         generator, encoder = self.networks.generator, self.networks.encoder
@@ -94,6 +109,8 @@ class Autoencoder:
                 torgb = generator.synthesis_network.get_submodule(f"b{resolution}.torgb")
                 nn.init.zeros_(torgb.get_parameter("weight"))
         self.networks.average(0.0)  # which begin at these weights
+        if start is not None:
+            self.networks.begin_at(start)
         self.optimiser = torch.optim.Adam(
             [
                 {"params": generator.synthesis_network.parameters(), "lr": config.generator_lr},
@@ -103,6 +120,7 @@ class Autoencoder:
             fused=True,
         )
         self.base_lr = (config.generator_lr, config.encoder_lr)
+        self.swap = Swap(faces, self.networks.batches, likeness.person, config.pose_steps, config.seed)
         self._objective = torch.compile(self._loss) if compiled else self._loss
 
     def step(self) -> dict[str, torch.Tensor]:
@@ -118,9 +136,19 @@ class Autoencoder:
         for group, lr in zip(self.optimiser.param_groups, self.base_lr, strict=True):
             group["lr"] = lr * self._lr_share()
         self.optimiser.zero_grad(set_to_none=True)  # None also keeps blocks that have not joined where they are
+        posed = config.swap and done >= end
+        if posed:
+            self.swap.teach()
         losses: dict[str, torch.Tensor] = self._objective(
-            batch, noise * config.code_noise * grown, weight, None if grown else config.first_resolution, done >= start
+            batch,
+            noise * config.code_noise * grown,
+            weight,
+            None if grown else config.first_resolution,
+            done >= start,
+            posed,
         )
+        if posed and self.swap.possible and self.images // config.batch % SWAP_EVERY == 0:
+            losses |= self._moved(batch, losses["total"], draw)
         losses["total"].backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         self.images += config.batch
@@ -128,7 +156,13 @@ class Autoencoder:
         return {name: value.detach() for name, value in losses.items()}
 
     def _loss(
-        self, batch: Batch, noise: torch.Tensor, weight: torch.Tensor, resolution: int | None, perceptual: bool
+        self,
+        batch: Batch,
+        noise: torch.Tensor,
+        weight: torch.Tensor,
+        resolution: int | None,
+        perceptual: bool,
+        posed: bool,
     ) -> dict[str, torch.Tensor]:
         w, offsets = self.networks.encoder.parts(batch.pictures)
         fake = self.networks.generator.synthesis_network((w + noise).unsqueeze(1) + offsets, "none", resolution)
@@ -138,7 +172,22 @@ class Autoencoder:
         for name, share in (("features", 1.0), ("identity", self.config.identity_weight)):
             if name in parts:
                 total = total + weight * share * parts[name]
+        if posed:
+            parts["pose"] = self.swap.pose_error(fake, batch, torch.float32)
+            total = total + self.config.pose_weight * parts["pose"]
         return {"total": total, "offset": offset, **parts}
+
+    def _moved(self, batch: Batch, total: torch.Tensor, draw: torch.Generator) -> dict[str, torch.Tensor]:
+        """What faces look like that were given another's movement; `total` with it, and its parts."""
+        encoder, config = self.networks.encoder, self.config
+        before, after = self.networks.batches.draw_pairs(len(batch.chosen), draw)
+        codes = encoder(batch.pictures) + encoder(after.pictures) - encoder(before.pictures)
+        fake = self.networks.generator.synthesis_network(codes, "none", None)
+        parts = self.swap.parts(fake, batch, before, after, torch.float32)
+        total = total + config.swap_pose_weight * parts["swap_pose"]
+        if "swap_identity" in parts:
+            total = total + config.swap_identity_weight * parts["swap_identity"]
+        return {**parts, "total": total}
 
     @property
     def last_phase_at(self) -> float:
@@ -157,12 +206,14 @@ class Autoencoder:
             "config": asdict(self.config),
             "images": self.images,
             "networks": self.networks.state(),
+            "swap": self.swap.state(),
             "optimiser": self.optimiser.state_dict(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state`; the number of images in all may differ, nothing else should."""
         self.networks.restore(state["networks"])
+        self.swap.restore(state["swap"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.images = state["images"]
 

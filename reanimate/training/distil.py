@@ -57,7 +57,7 @@ def distil(
     bases = _principal_directions(teacher, student.config.outputs, *_pairs(batches, bank, 256, draw))
     optimiser = torch.optim.Adam(student.parameters(), LEARNING_RATE, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.1)
-    reported = time.monotonic()
+    reported = -float("inf")
     for step in range(steps):
         face, copy = _pairs(batches, bank, BATCH, generator_at(seed, step, device))
         both = torch.cat([face, copy])

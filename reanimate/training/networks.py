@@ -8,13 +8,27 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from reanimate.checkpoints.bundle import Bundle
 from reanimate.checkpoints.families import family_of, family_types
+from reanimate.errors import ConfigError
 from reanimate.generators.protocol import GeneratorConfig
+from reanimate.generators.stylegan2 import StyleGAN2
 from reanimate.inversion.encoder import Encoder, EncoderConfig
 from reanimate.training.average import averaged, follow
 from reanimate.training.batches import Batches
 
 CHUNK = 64  # pictures at a time where nothing is learnt
+
+
+def networks_of(start: Bundle) -> tuple[StyleGAN2, Encoder]:
+    """Generator and encoder of a bundle that training can go on from.
+
+    Raises:
+        ConfigError: it has no such networks.
+    """
+    if not isinstance(start.generator, StyleGAN2) or start.encoder is None:
+        raise ConfigError("start", f"{start.card.name} is no StyleGAN2 generator with an encoder")
+    return start.generator, start.encoder
 
 
 class Networks:
@@ -30,6 +44,10 @@ class Networks:
         if codes is not None:
             self.encoder = self.placed(Encoder(codes))
             self.encoder_average = averaged(self.encoder)
+
+    def begin_at(self, start: Bundle) -> None:
+        """Take the weights of a bundle of the same sizes, see `networks_of`."""
+        self.restore([network.state_dict() for network in networks_of(start)] * 2)
 
     def placed(self, network: nn.Module) -> Any:
         """A network on the device, laid out as its convolutions like it."""

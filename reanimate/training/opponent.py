@@ -35,7 +35,7 @@ class Opponent:
     ) -> None:
         self.discriminator = discriminator.to(device).to(memory_format=torch.channels_last)
         self.head = ProjectedHead(features).to(device) if features is not None else None
-        self.augmentation = Augmentation(device, probability)
+        self.augmentation = Augmentation(device, probability, compiled=compiled)
         self.device, self.precision, self.gamma = torch.device(device).type, precision, gamma
         lazy = R1_EVERY / (R1_EVERY + 1)  # the penalty's own steps are counted too (Karras et al. 2020, appendix B)
         self.rates = [lr * lazy, lr * HEAD_LR_SHARE]

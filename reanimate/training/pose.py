@@ -18,9 +18,9 @@ from reanimate.training.batches import Batches, generator_at
 from reanimate.training.data import Faces
 from reanimate.types import Float32
 
-SIDE = 64  # px; pictures are brought to this first
+SIDE = 128  # px; pictures are brought to this first: at half of it lips are a pixel apart
 TURNED = (-1.0, 1.0, 1.0, 1.0, 1.0)  # what a mirror does to yaw, pitch, mouth, eyes, smile
-_WIDTHS = (3, 32, 64, 128, 128)
+_WIDTHS = (3, 24, 48, 96, 128, 128)
 LEARNING_RATE = 1e-3
 BATCH = 64
 COMMON = (0.01, 0.99)  # quantiles of the training faces between which a pose is not strange

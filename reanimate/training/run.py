@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from reanimate.checkpoints.bundle import Card, save_bundle
+from reanimate.checkpoints.bundle import Bundle, Card, save_bundle
 from reanimate.errors import MediaError, ModelError
 from reanimate.images import sheet, to_pictures, write_image
 from reanimate.inversion.features import FaceFeatures
@@ -60,20 +60,24 @@ class Training:
         device: str,
         *,
         compiled: bool = False,
+        start: Bundle | None = None,
     ) -> None:
-        """Raises ModelError: the folder holds another run; MediaError: it cannot be written."""
-        self.folder, self.faces = folder, faces
+        """`start` is a bundle whose networks training goes on from; the recipe `plain` knows none.
+
+        Raises ModelError: the folder holds another run; MediaError: it cannot be written.
+        """
+        self.folder, self.faces, self.start = folder, faces, start
         held_out = faces.held_out
         self.train_index, self.test_index = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         if not len(self.train_index) or not len(self.test_index):
             raise MediaError(folder, "too few people: none is left to train on, or none to measure on")
         self.model: Autoencoder | Adversarial | Plain
         if isinstance(config, AdversarialConfig):
-            self.model = Adversarial(config, faces, likeness, device, compiled=compiled)
+            self.model = Adversarial(config, faces, likeness, device, compiled=compiled, start=start)
         elif isinstance(config, PlainConfig):
             self.model = Plain(config, faces, likeness, device, compiled=compiled)
         else:
-            self.model = Autoencoder(config, faces, likeness, device, compiled=compiled)
+            self.model = Autoencoder(config, faces, likeness, device, compiled=compiled, start=start)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -201,12 +205,19 @@ class Training:
             "torch": torch.__version__.partition("+")[0],
             "settings": asdict(self.model.config),
             **({"features": "distilled from SqueezeNet 1.1 on the same faces"} if features is not None else {}),
+            **({"started_from": history(self.start.card)} if self.start is not None else {}),
         }
         average = self.model.networks.generator_average
         spread = round(float((w - w.mean(0)).square().mean().sqrt()), 4)
         measured = {"w_rms": spread, **_size(average), **self.measure()}
         encoder = self.model.networks.encoder_average
         return save_bundle(folder, name, average, encoder, provenance, measured, licence, features=features)
+
+
+def history(card: Card) -> dict[str, Any]:
+    """How the model of a card was made, as a part of the card of one that goes on from it."""
+    names = "method", "images_seen", "device", "settings", "started_from"
+    return {"digest": card.digest, **{n: card.provenance[n] for n in names if n in card.provenance}}
 
 
 @torch.no_grad()

@@ -16,6 +16,8 @@ from reanimate.training.data import Faces
 from reanimate.training.identity import Identity
 from reanimate.training.pose import PoseNetwork, teach_pose
 
+SWAP_EVERY = 4  # batches
+
 
 class Swap:
     """Judges faces that were given another's movement."""
@@ -44,6 +46,16 @@ class Swap:
             if self.person is not None:
                 parts["swap_identity"] = self.person.distance(fake, still.alignment, still.chosen).mean()
         return parts
+
+    def pose_error(self, fake: torch.Tensor, some: Batch, precision: torch.dtype) -> torch.Tensor:
+        """How much head pose and expression of pictures [N, 3, R, R] differ from those of the batch's, as seen by the
+        same network.
+        """
+        self.teach()
+        with torch.autocast(fake.device.type, precision, enabled=precision != torch.float32):
+            with torch.no_grad():
+                wanted = self.pose(some.pictures)
+            return functional.smooth_l1_loss(self.pose(fake), wanted)
 
     def teach(self) -> None:
         """Teach the pose network, once."""

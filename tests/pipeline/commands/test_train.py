@@ -11,6 +11,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 from conftest import Done
 
 from pipeline.commands.train import FAMILIES
@@ -21,7 +22,7 @@ from reanimate.training.plain import Family
 from reanimate.video import probe
 
 Call = Callable[..., Done]
-TINY = ("--resolution", 16, "--channel-base", 128, "--channel-max", 8, "--batch", 2, "--device", "cpu")
+TINY = ("--resolution", 16, "--channel-base", 128, "--channel-max", 8, "--batch", 2, "--no-swap", "--device", "cpu")
 
 
 @pytest.fixture(scope="session")
@@ -156,6 +157,21 @@ def test_faces_without_anyone_to_hold_out_are_one_line(call: Call, faces: Path, 
     assert "too few people" in call("train", "few.npz", "-o", "mine", *TINY, code=1).error
 
 
+@pytest.mark.parametrize("recipe", ["autoencoder", "adversarial"])
+def test_training_goes_on_from_a_bundle(call: Call, faces: Path, recipe: str) -> None:
+    call("train", faces, "-o", "first", *TINY, "--images", 4)
+    options = ("--no-swap", "--device", "cpu", "--recipe", recipe, "--batch", 2, "--images", 2)
+    call("train", faces, "-o", "second", "--start", "first", *options)
+    first, second = (read_card(Path(name)) for name in ("first", "second"))
+    assert second.config == first.config and second.digest != first.digest
+    begun = second.provenance["started_from"]
+    assert begun["digest"] == first.digest and begun["images_seen"] == 4
+    a, b = (load_bundle(name, "cpu").generator.state_dict() for name in ("first", "second"))
+    weights = [n for n in a if n.endswith(("conv0.weight", "conv1.weight"))]
+    assert weights and all((a[n] - b[n]).norm() <= 0.5 * a[n].norm() for n in weights)
+    assert not all(torch.equal(a[n], b[n]) for n in weights)
+
+
 @pytest.mark.parametrize(
     ("option", "complaint"),
     [
@@ -167,8 +183,11 @@ def test_faces_without_anyone_to_hold_out_are_one_line(call: Call, faces: Path, 
         (["--device", "toaster"], "use auto or cpu"),
         (["--features", "nowhere.npz"], "nowhere.npz"),
         (["--minutes", -1], "--minutes"),
-        (["--recipe", "adversarial", "--batch", 3], "batch: 3 is odd"),
+        (["--recipe", "adversarial", "--batch", 1], "batch: 1 is too few"),
         (["--recipe", "magic"], "--recipe"),
+        (["--start", "faces"], "start: brings its own resolution and channels"),
+        (["--start", "nowhere"], "nowhere"),
+        (["--start", "faces", "--recipe", "plain"], "start: the recipe plain begins with random weights"),
         (["--family", "pggan"], "family: pggan has no styles, which the encoder of the autoencoder recipe reads"),
         (["--recipe", "adversarial", "--family", "mescheder"], "mescheder has no styles"),
         (["--recipe", "plain", "--family", "stylegan9"], "--family"),

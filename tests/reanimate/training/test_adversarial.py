@@ -17,7 +17,15 @@ from reanimate.training.data import Faces
 from reanimate.training.likeness import Likeness
 
 TINY = AdversarialConfig(
-    resolution=16, images=96, batch=8, channel_base=128, channel_max=16, w_dim=8, path_every=2, pose_steps=2
+    resolution=16,
+    images=96,
+    batch=8,
+    channel_base=128,
+    channel_max=16,
+    w_dim=8,
+    path_every=2,
+    pose_steps=2,
+    hybrid_at=0.6,
 )
 PLAIN = {"generator", "discriminator", "augmentation"}
 
@@ -63,7 +71,7 @@ def test_every_phase_makes_finite_steps_and_says_which_losses(make: Callable[...
         seen.append(set(losses) - PLAIN)
     assert seen[0] == {"l1", "r1"} and seen[1] == {"codes"}  # photographs and generated pictures in turn
     assert "path" not in set().union(*seen[:4]) and "path" in seen[6]
-    assert seen[8] == {"swap_pose", "moments", "path"} and seen[9] == {"l1", "moments"}
+    assert seen[8] == {"swap_pose", "moments", "path"} and seen[9] == {"l1", "pose", "moments"}
     assert all(value.isfinite().all() for value in weights(model).values())
 
 

@@ -26,6 +26,7 @@ TINY = AutoencoderConfig(
     first_resolution=8,
     warmup_images=1,
     ema_images=50,
+    pose_steps=2,
 )
 
 
@@ -71,9 +72,24 @@ def test_training_brings_reconstructions_closer(make: Callable[..., Autoencoder]
     before = distance()
     while model.images < 400:
         losses = model.step()
-    assert set(losses) == {"total", "l1", "offset"}
+    assert set(losses) == {"total", "l1", "offset", "pose"}
     assert all(value.ndim == 0 and not value.requires_grad for value in losses.values())
     assert distance() < 0.7 * before
+
+
+def test_poses_are_taught_once_likeness_counts_in_full_and_differences_in_every_fourth_batch(faces: Faces) -> None:
+    names = np.array([f"person{i // 2}/{i}.jpg" for i in range(len(faces.names))])
+    twice = Faces(faces.pictures, faces.landmarks, names, faces.resolution)
+    model = Autoencoder(TINY, twice, NOTHING, "cpu", compiled=False)
+    seen = []
+    while model.images < TINY.images:
+        seen.append(set(model.step()) - {"total", "l1", "offset"})
+    assert seen == [set()] * 8 + [{"pose", "swap_pose"}, *[{"pose"}] * 3] * 2
+
+
+def test_landmarks_can_be_left_out(make: Callable[..., Autoencoder]) -> None:
+    model = make(swap=False, feature_ramp=(-1.0, 0.0))
+    assert set(model.step()) == {"total", "l1", "offset"} and not model.swap.taught
 
 
 def test_same_seed_is_the_same_training_and_another_is_not(make: Callable[..., Autoencoder]) -> None:

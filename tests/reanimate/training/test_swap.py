@@ -32,3 +32,12 @@ def test_network_is_taught_once_and_a_restored_one_not_again() -> None:
     again.restore(swap.state())
     again.teach()
     assert all(torch.equal(value, taught[name]) for name, value in again.pose.state_dict().items())
+
+
+def test_pose_error_is_nothing_for_the_face_itself_and_more_for_another() -> None:
+    faces = made_up_faces()
+    batches = Batches(faces, 16, "cpu")
+    swap = Swap(faces, batches, None, 1, 0)
+    some, other = (batches.draw(8, generator_at(0, i, "cpu")) for i in range(2))
+    assert float(swap.pose_error(some.pictures, some, torch.float32)) == 0.0
+    assert float(swap.pose_error(other.pictures, some, torch.float32)) > 0.0
