@@ -29,7 +29,7 @@ FOLDER = Path(__file__).parent
 SIDE = 256  # px; enlarged, so that the detector has something to see
 FACES, PSI = 400, 0.7
 TRIALS, STEP = 12, 8.0  # faces on which a direction is calibrated, and how far each way, W units
-SOURCE_SEED, TARGET_SEED = 11, 5
+SOURCE_SEED, TARGET_SEED = 3, 15
 RATE, SECONDS = Fraction(25), 3
 
 
@@ -84,7 +84,7 @@ def performance(frames: int) -> np.ndarray:
     yaw = 0.22 * np.sin(2 * np.pi * t)
     talk = np.clip(np.sin(2 * np.pi * 5 * t), 0, 1) * (0.6 + 0.4 * np.sin(2 * np.pi * 2 * t))
     blink = -0.03 * sum(np.exp(-(((t - at) / 0.025) ** 2)) for at in (0.3, 0.8))
-    return np.stack([yaw, 0.25 * talk - 0.04, blink], 1)
+    return np.stack([yaw, 0.1 * talk - 0.02, blink], 1)
 
 
 def hum(mouth: np.ndarray, path: Path) -> None:

@@ -62,7 +62,11 @@ CROP_SIDE = 128  # px; crops are kept at this size for models of any smaller one
 @click.option(
     "--identity/--no-identity", default=True, help="Use dlib's descriptor where its file lies beside the faces."
 )
-@click.option("--swap/--no-swap", default=True, help="Teach poses, and codes to add, from landmarks.")
+@click.option(
+    "--swap/--no-swap",
+    default=None,
+    help="Landmarks teach poses, codes to add, and where the face is. [default: with an adversary]",
+)
 @click.option(
     "--distil",
     type=click.IntRange(min=0),
@@ -98,6 +102,7 @@ def train(
     from reanimate.training.distil import face_window
     from reanimate.training.identity import Identity, pack_identity
     from reanimate.training.likeness import Likeness
+    from reanimate.training.plain import PlainConfig
     from reanimate.training.run import Training
 
     place = pick_device(device)
@@ -116,7 +121,9 @@ def train(
         return
     network = SqueezeNetFeatures(features).to(place) if features is not None else None
     person = Identity(described, faces, place) if identity and described.is_file() else None
-    window = face_window((faces.landmarks[~faces.held_out] / faces.resolution).astype(np.float32)).to(place)
+    window = None
+    if not isinstance(config, PlainConfig) and config.swap:
+        window = face_window((faces.landmarks[~faces.held_out] / faces.resolution).astype(np.float32)).to(place)
     training = Training(work, config, faces, Likeness(network, person, window), place, compiled=compiled, start=begin)
     images = training.model.config.images
     done = training.run(
@@ -151,7 +158,7 @@ def _beginning(name: str, settings: dict[str, Any], device: str) -> Bundle:
 
 
 def _config(
-    start: Bundle | None, recipe: str, family: Any, swap: bool, **given: int | None
+    start: Bundle | None, recipe: str, family: Any, swap: bool | None, **given: int | None
 ) -> AutoencoderConfig | AdversarialConfig | PlainConfig:
     from reanimate.training.adversarial import AdversarialConfig
     from reanimate.training.autoencoder import AutoencoderConfig
@@ -165,11 +172,11 @@ def _config(
     if recipe == "plain":
         config = replace(PlainConfig(family), **sizes)
     elif recipe == "adversarial":
-        config = replace(AdversarialConfig(swap=swap), **sizes)
+        config = replace(AdversarialConfig(swap=swap is not False), **sizes)
         if start is not None:  # both networks know faces
             config = replace(config, hybrid_at=0.0)
     else:
-        config = replace(AutoencoderConfig(swap=swap), **sizes)
+        config = replace(AutoencoderConfig(swap=bool(swap)), **sizes)
         config = replace(config, first_resolution=min(config.first_resolution, config.resolution))  # it has no more
         if start is not None:
             config = replace(config, grow_at=0.0, feature_ramp=(-1.0, 0.0))

@@ -2,8 +2,8 @@
 
 W gets its distribution afterwards, from the codes of the training faces: a Gaussian, which the mapping network then
 draws from (Gabbay & Hoshen 2019, section 5, train the generator the same way but learn one free code per picture).
-Once the perceptual distance counts in full, reconstructions must also have the head pose and expression of their
-photographs, and one batch in four asks for what codes are used for: the difference of two (`swap`).
+On request, once the perceptual distance counts in full, reconstructions must also have the head pose and expression of
+their photographs, and one batch in four asks for what codes are used for: the difference of two (`swap`).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class AutoencoderConfig:
     neighbouring faces. Earlier it only hides what the encoder says."""
     identity_weight: float = 1.0
     """Of the descriptor's squared distance, where a descriptor network is given; grows as the perceptual weight."""
-    swap: bool = True
+    swap: bool = False
     """Whether landmarks teach, weakly: reconstructions their pose, and one batch in four what differences do."""
     pose_weight: float = 0.5
     """Of the difference in head pose and expression between a photograph and its reconstruction."""

@@ -22,7 +22,7 @@ from reanimate.training.plain import Family
 from reanimate.video import probe
 
 Call = Callable[..., Done]
-TINY = ("--resolution", 16, "--channel-base", 128, "--channel-max", 8, "--batch", 2, "--no-swap", "--device", "cpu")
+TINY = ("--resolution", 16, "--channel-base", 128, "--channel-max", 8, "--batch", 2, "--device", "cpu")
 
 
 @pytest.fixture(scope="session")

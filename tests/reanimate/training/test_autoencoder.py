@@ -27,6 +27,7 @@ TINY = AutoencoderConfig(
     warmup_images=1,
     ema_images=50,
     pose_steps=2,
+    swap=True,
 )
 
 

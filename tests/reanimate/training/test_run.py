@@ -30,7 +30,6 @@ TINY = AutoencoderConfig(
     w_dim=8,
     first_resolution=8,
     warmup_images=8,
-    swap=False,
 )
 
 
