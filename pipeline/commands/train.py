@@ -18,7 +18,7 @@ from reanimate.errors import ConfigError, MediaError
 
 if TYPE_CHECKING:
     from reanimate.checkpoints.bundle import Bundle
-    from reanimate.training.adversarial import AdversarialConfig
+    from reanimate.training.adversarial_config import AdversarialConfig
     from reanimate.training.autoencoder import AutoencoderConfig
     from reanimate.training.plain import PlainConfig
 
@@ -160,7 +160,7 @@ def _beginning(name: str, settings: dict[str, Any], device: str) -> Bundle:
 def _config(
     start: Bundle | None, recipe: str, family: Any, swap: bool | None, **given: int | None
 ) -> AutoencoderConfig | AdversarialConfig | PlainConfig:
-    from reanimate.training.adversarial import AdversarialConfig
+    from reanimate.training.adversarial_config import AdversarialConfig
     from reanimate.training.autoencoder import AutoencoderConfig
     from reanimate.training.plain import PlainConfig
 

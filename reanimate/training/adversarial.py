@@ -10,7 +10,7 @@ photographs of one person, added to another's code, must move that face as it mo
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from reanimate.checkpoints.bundle import Bundle
 from reanimate.generators.stylegan2 import StyleGAN2Config, usual_channels
 from reanimate.inversion.encoder import EncoderConfig
+from reanimate.training.adversarial_config import AdversarialConfig
 from reanimate.training.average import share_kept
 from reanimate.training.batches import Batch, Batches, generator_at
 from reanimate.training.data import Faces
@@ -35,56 +36,6 @@ PATH_DECAY = 0.01
 W_DRAWS = 1024  # codes of the generator's own that a batch of the encoder's is compared with
 W_AVERAGE_DRAWS = 10_000
 W_AVERAGE_KEEP = 0.998
-
-
-@dataclass(frozen=True, slots=True)
-class AdversarialConfig:
-    """What decides an adversarial run's numbers."""
-
-    resolution: int = 128
-    """R, px, a power of two."""
-    images: int = 1_000_000
-    """Faces shown in all; phases and the learning rate go by their share."""
-    batch: int = 64
-    """At least 2; the opponent compares four at a time."""
-    channel_base: int = 4096
-    channel_max: int = 384
-    w_dim: int = 512
-    hybrid_at: float = 0.25
-    """Share of the images after which phase 2 begins."""
-    photographs: float = 0.75
-    """Share of a batch that the encoder sees, and of the generated pictures of phase 2 that are reconstructions."""
-    lr: float = 2.5e-3
-    """Of generator and discriminator."""
-    encoder_lr: float = 6e-4
-    slow_at: float = 0.8
-    """Share of the images after which every step size is a quarter."""
-    mixing: float = 0.9
-    """Share of generated pictures whose code changes at a random layer."""
-    path_weight: float = 2.0
-    path_at: float = 0.4
-    """Share of the images after which steps of equal size in W must change pictures equally."""
-    path_every: int = 8
-    pixel_weight: float = 2.0
-    feature_weight: float = 0.5
-    identity_weight: float = 0.5
-    pose_weight: float = 0.5
-    """Of the difference in head pose and expression between a photograph and its reconstruction; with `swap`."""
-    code_weight: float = 1.0
-    """Of the encoder's error on generated pictures, whose codes are known, in variances of W; phase 1."""
-    offset_weight: float = 0.1
-    """Keeps the per-layer offsets small, so that codes stay near one w; in variances of W."""
-    moment_weight: float = 1.0
-    """Of the mismatch between the encoder's codes and W in mean and covariance; phase 2."""
-    swap: bool = True
-    """Whether one batch in four of phase 2 is for swaps."""
-    swap_pose_weight: float = 0.5
-    swap_identity_weight: float = 0.2
-    pose_steps: int = 2_000
-    """Batches that the pose network learns from, once, when phase 2 begins."""
-    ema_images: float = 10_000.0
-    """Half-life of the weight average."""
-    seed: int = 0
 
 
 class Adversarial:

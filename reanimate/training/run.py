@@ -19,7 +19,8 @@ from reanimate.checkpoints.bundle import Bundle, Card, save_bundle
 from reanimate.errors import MediaError, ModelError
 from reanimate.images import sheet, to_pictures, write_image
 from reanimate.inversion.features import FaceFeatures
-from reanimate.training.adversarial import Adversarial, AdversarialConfig
+from reanimate.training.adversarial import Adversarial
+from reanimate.training.adversarial_config import AdversarialConfig
 from reanimate.training.autoencoder import Autoencoder, AutoencoderConfig
 from reanimate.training.batches import Batch
 from reanimate.training.data import Faces

@@ -12,7 +12,8 @@ import torch
 from conftest import made_up_faces, squeezenet_file
 
 from reanimate.inversion.features import SqueezeNetFeatures
-from reanimate.training.adversarial import Adversarial, AdversarialConfig
+from reanimate.training.adversarial import Adversarial
+from reanimate.training.adversarial_config import AdversarialConfig
 from reanimate.training.data import Faces
 from reanimate.training.likeness import Likeness
 
