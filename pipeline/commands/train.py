@@ -95,8 +95,6 @@ def train(
 
     Example: reanimate train photographs -o mymodel --images 200000
     """
-    import numpy as np
-
     from reanimate.inversion.features import SqueezeNetFeatures
     from reanimate.training.data import load_faces
     from reanimate.training.distil import face_window
@@ -123,7 +121,7 @@ def train(
     person = Identity(described, faces, place) if identity and described.is_file() else None
     window = None
     if not isinstance(config, PlainConfig) and config.swap:
-        window = face_window((faces.landmarks[~faces.held_out] / faces.resolution).astype(np.float32)).to(place)
+        window = face_window(faces.known_landmarks).to(place)
     training = Training(work, config, faces, Likeness(network, person, window), place, compiled=compiled, start=begin)
     images = training.model.config.images
     done = training.run(

@@ -27,7 +27,7 @@ from reanimate.training.discriminator import Discriminator
 from reanimate.training.likeness import Likeness
 from reanimate.training.mixed import synthesise
 from reanimate.training.moments import Moments, mismatch
-from reanimate.training.networks import Networks, networks_of
+from reanimate.training.networks import Networks
 from reanimate.training.opponent import Opponent
 from reanimate.training.swap import SWAP_EVERY, Swap
 
@@ -67,11 +67,7 @@ class Adversarial:
         )
         sizes = (config.resolution, shape.num_ws, config.w_dim, config.channel_base, config.channel_max)
         codes = EncoderConfig(*sizes)
-        if start is not None:
-            shape, codes = (network.config for network in networks_of(start))  # type: ignore[assignment]
-        self.networks = Networks(shape, codes, Batches(faces, config.resolution, device))
-        if start is not None:
-            self.networks.begin_at(start)
+        self.networks = Networks(shape, codes, Batches(faces, config.resolution, device), start)
         self.batches = self.networks.batches
         width = usual_channels(config.resolution, 2 * config.channel_base, config.channel_max)  # it does not ship
         judge = Discriminator(config.resolution, width)

@@ -23,7 +23,7 @@ from reanimate.training.average import share_kept
 from reanimate.training.batches import Batch, Batches, generator_at
 from reanimate.training.data import Faces
 from reanimate.training.likeness import Likeness
-from reanimate.training.networks import Networks, networks_of
+from reanimate.training.networks import Networks
 from reanimate.training.swap import SWAP_EVERY, Swap
 
 
@@ -99,18 +99,14 @@ class Autoencoder:
             mapping_activation="linear",
         )
         codes = EncoderConfig(config.resolution, shape.num_ws, config.w_dim, config.channel_base, config.channel_max)
-        if start is not None:
-            shape, codes = (network.config for network in networks_of(start))  # type: ignore[assignment]
         self.likeness = likeness
-        self.networks = Networks(shape, codes, Batches(faces, config.resolution, device))
+        self.networks = Networks(shape, codes, Batches(faces, config.resolution, device), start)
         generator, encoder = self.networks.generator, self.networks.encoder
         for resolution in shape.block_resolutions:
-            if resolution > config.first_resolution:  # joins later without a jolt
+            if start is None and resolution > config.first_resolution:  # joins later without a jolt
                 torgb = generator.synthesis_network.get_submodule(f"b{resolution}.torgb")
                 nn.init.zeros_(torgb.get_parameter("weight"))
         self.networks.average(0.0)  # which begin at these weights
-        if start is not None:
-            self.networks.begin_at(start)
         self.optimiser = torch.optim.Adam(
             [
                 {"params": generator.synthesis_network.parameters(), "lr": config.generator_lr},
@@ -139,7 +135,8 @@ class Autoencoder:
         posed = config.swap and done >= end
         if posed:
             self.swap.teach()
-        losses: dict[str, torch.Tensor] = self._objective(
+        losses: dict[str, torch.Tensor]
+        losses, codes = self._objective(
             batch,
             noise * config.code_noise * grown,
             weight,
@@ -148,7 +145,7 @@ class Autoencoder:
             posed,
         )
         if posed and self.swap.possible and self.images // config.batch % SWAP_EVERY == 0:
-            losses |= self._moved(batch, losses["total"], draw)
+            losses |= self._moved(batch, codes, losses["total"], draw)
         losses["total"].backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         self.images += config.batch
@@ -163,7 +160,8 @@ class Autoencoder:
         resolution: int | None,
         perceptual: bool,
         posed: bool,
-    ) -> dict[str, torch.Tensor]:
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Losses of a batch, and what the encoder says of it [N, L, D]."""
         w, offsets = self.networks.encoder.parts(batch.pictures)
         fake = self.networks.generator.synthesis_network((w + noise).unsqueeze(1) + offsets, "none", resolution)
         parts = self.likeness.parts(fake, batch, seeing=perceptual)
@@ -175,13 +173,15 @@ class Autoencoder:
         if posed:
             parts["pose"] = self.swap.pose_error(fake, batch, torch.float32)
             total = total + self.config.pose_weight * parts["pose"]
-        return {"total": total, "offset": offset, **parts}
+        return {"total": total, "offset": offset, **parts}, w.unsqueeze(1) + offsets
 
-    def _moved(self, batch: Batch, total: torch.Tensor, draw: torch.Generator) -> dict[str, torch.Tensor]:
+    def _moved(
+        self, batch: Batch, codes: torch.Tensor, total: torch.Tensor, draw: torch.Generator
+    ) -> dict[str, torch.Tensor]:
         """What faces look like that were given another's movement; `total` with it, and its parts."""
         encoder, config = self.networks.encoder, self.config
         before, after = self.networks.batches.draw_pairs(len(batch.chosen), draw)
-        codes = encoder(batch.pictures) + encoder(after.pictures) - encoder(before.pictures)
+        codes = codes + encoder(after.pictures) - encoder(before.pictures)
         fake = self.networks.generator.synthesis_network(codes, "none", None)
         parts = self.swap.parts(fake, batch, before, after, torch.float32)
         total = total + config.swap_pose_weight * parts["swap_pose"]

@@ -50,6 +50,11 @@ class Faces:
         """[N] True for faces of people that training never sees."""
         return np.array([is_held_out(identity(name)) for name in self.names])
 
+    @property
+    def known_landmarks(self) -> Float32:
+        """[M, 68, 2] of the faces that training sees, in crops of side 1."""
+        return (self.landmarks[~self.held_out] / self.resolution).astype(np.float32)
+
 
 def identity(name: str) -> str:
     """Who a file shows: the folder it lies in, or its own name in a flat folder."""

@@ -34,7 +34,13 @@ def networks_of(start: Bundle) -> tuple[StyleGAN2, Encoder]:
 class Networks:
     """A generator, its encoder if it is to have one, their averages, and the faces they learn."""
 
-    def __init__(self, shape: GeneratorConfig, codes: EncoderConfig | None, batches: Batches) -> None:
+    def __init__(
+        self, shape: GeneratorConfig, codes: EncoderConfig | None, batches: Batches, start: Bundle | None = None
+    ) -> None:
+        """With `start`, in the sizes and with the weights of its networks; raises ConfigError as `networks_of`."""
+        if start is not None:
+            known = networks_of(start)
+            shape, codes = known[0].config, known[1].config
         self.batches, self.device = batches, batches.device
         family = family_of(shape)
         self.generator = self.placed(family_types(family, family)[1](shape))
@@ -44,10 +50,8 @@ class Networks:
         if codes is not None:
             self.encoder = self.placed(Encoder(codes))
             self.encoder_average = averaged(self.encoder)
-
-    def begin_at(self, start: Bundle) -> None:
-        """Take the weights of a bundle of the same sizes, see `networks_of`."""
-        self.restore([network.state_dict() for network in networks_of(start)] * 2)
+        if start is not None:
+            self.restore([network.state_dict() for network in networks_of(start)] * 2)
 
     def placed(self, network: nn.Module) -> Any:
         """A network on the device, laid out as its convolutions like it."""

@@ -190,8 +190,7 @@ class Training:
         teacher, networks = self.model.likeness.features, self.model.networks
         if teacher is None or networks.encoder is None or not steps or self.model.config.resolution < SMALLEST_SEEN:
             return None
-        landmarks = (self.faces.landmarks[self.train_index] / self.faces.resolution).astype(np.float32)
-        return distil(teacher, networks.batches, landmarks, networks.rebuilt, report, steps=steps)
+        return distil(teacher, networks.batches, self.faces.known_landmarks, networks.rebuilt, report, steps=steps)
 
     def export(self, folder: Path, name: str, licence: str, source: str, features: FaceFeatures | None = None) -> Card:
         """Write the averaged networks as a bundle."""
