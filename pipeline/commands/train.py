@@ -64,8 +64,9 @@ CROP_SIDE = 128  # px; crops are kept at this size for models of any smaller one
 )
 @click.option(
     "--swap/--no-swap",
-    default=None,
-    help="Landmarks teach poses, codes to add, and where the face is. [default: with an adversary]",
+    default=True,
+    show_default=True,
+    help="Faces made to perform teach codes to add, and landmarks where the face is.",
 )
 @click.option(
     "--distil",
@@ -156,7 +157,7 @@ def _beginning(name: str, settings: dict[str, Any], device: str) -> Bundle:
 
 
 def _config(
-    start: Bundle | None, recipe: str, family: Any, swap: bool | None, **given: int | None
+    start: Bundle | None, recipe: str, family: Any, swap: bool, **given: int | None
 ) -> AutoencoderConfig | AdversarialConfig | PlainConfig:
     from reanimate.training.adversarial_config import AdversarialConfig
     from reanimate.training.autoencoder import AutoencoderConfig
@@ -170,11 +171,11 @@ def _config(
     if recipe == "plain":
         config = replace(PlainConfig(family), **sizes)
     elif recipe == "adversarial":
-        config = replace(AdversarialConfig(swap=swap is not False), **sizes)
+        config = replace(AdversarialConfig(swap=swap), **sizes)
         if start is not None:  # both networks know faces
             config = replace(config, hybrid_at=0.0)
     else:
-        config = replace(AutoencoderConfig(swap=bool(swap)), **sizes)
+        config = replace(AutoencoderConfig(swap=swap), **sizes)
         config = replace(config, first_resolution=min(config.first_resolution, config.resolution))  # it has no more
         if start is not None:
             config = replace(config, grow_at=0.0, feature_ramp=(-1.0, 0.0))
@@ -183,6 +184,8 @@ def _config(
     if config.channel_base < config.resolution:
         reason = f"{config.channel_base} leaves no channel at {config.resolution} px; use a multiple of it"
         raise ConfigError("channel-base", reason)
+    if recipe != "plain" and swap and config.batch % 2:
+        raise ConfigError("batch", f"{config.batch} is odd, and movements are exchanged in pairs; or give --no-swap")
     if recipe == "adversarial" and config.batch < 2:
         raise ConfigError("batch", f"{config.batch} is too few for the adversarial recipe, which divides it")
     return config

@@ -36,4 +36,4 @@ def run(job: Job) -> None:
     save_arrays(job.folder / SEEN, {"landmarks": landmarks}, LANDMARKS)
 
 
-STAGE = Stage("look", 1, ("crops",), LookParams, run)
+STAGE = Stage("look", 2, ("crops",), LookParams, run)

@@ -34,4 +34,4 @@ def run(job: Job) -> None:
     save_arrays(job.folder / DESCRIPTORS, {"descriptors": descriptors}, DESCRIBED)
 
 
-STAGE = Stage("recognise", 1, ("clip", "track"), RecogniseParams, run)
+STAGE = Stage("recognise", 2, ("clip", "track"), RecogniseParams, run)

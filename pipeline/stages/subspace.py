@@ -70,4 +70,4 @@ def load_subspace(folder: Path) -> Subspace:
     return Subspace(arrays["directions"], arrays["covariance"], float(arrays["bound"][0]))
 
 
-STAGE = Stage("subspace", 1, (), SubspaceParams, run)
+STAGE = Stage("subspace", 2, (), SubspaceParams, run)

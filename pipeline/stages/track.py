@@ -65,4 +65,4 @@ def run(job: Job) -> None:
     save_track(job.folder, track, replace(info, num_frames=len(found)))
 
 
-STAGE = Stage("track", 2, ("clip",), TrackParams, run)
+STAGE = Stage("track", 3, ("clip",), TrackParams, run)

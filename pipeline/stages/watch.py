@@ -88,4 +88,4 @@ def _pictures(job: Job, ws: Float32, chosen: np.ndarray[tuple[int], np.dtype[np.
     return pictures
 
 
-STAGE = Stage("watch", 1, ("pose", "identity", "subspace"), WatchParams, run)
+STAGE = Stage("watch", 2, ("pose", "identity", "subspace"), WatchParams, run)

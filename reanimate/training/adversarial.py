@@ -4,8 +4,8 @@ Phase 1 is plain adversarial training on a small set (Karras et al. 2020, StyleG
 adaptive augmentation, style mixing, path length in the last third), while the encoder learns behind it to read
 photographs and generated pictures. In phase 2 the generator also takes gradient from reconstructions, so that codes of
 photographs invert well, and most of what the discriminator sees are reconstructions; the encoder's codes are held to
-the mean and covariance of W. One batch in four of phase 2 asks for what codes are used for: the difference between two
-photographs of one person, added to another's code, must move that face as it moved the first (`swap`).
+the mean and covariance of W. One batch in four of phase 2 asks for what codes are used for: a movement's difference,
+read from one face, must move another alike (`swap`).
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from reanimate.training.mixed import synthesise
 from reanimate.training.moments import Moments, mismatch
 from reanimate.training.networks import Networks
 from reanimate.training.opponent import Opponent
-from reanimate.training.swap import SWAP_EVERY, Swap
+from reanimate.training.swap import exchanged, missed
 
+SWAP_EVERY = 4  # batches of phase 2
 PATH_SHARE = 4  # one picture in this many of the batch shows how far it moves with its code
 PATH_DECAY = 0.01
 W_DRAWS = 1024  # codes of the generator's own that a batch of the encoder's is compared with
@@ -72,7 +73,6 @@ class Adversarial:
         width = usual_channels(config.resolution, 2 * config.channel_base, config.channel_max)  # it does not ship
         judge = Discriminator(config.resolution, width)
         self.opponent = Opponent(judge, likeness.features, config.lr, device, self.precision, compiled=compiled)
-        self.swap = Swap(faces, self.batches, likeness.person, config.pose_steps, config.seed)
         self.own_codes, self.read_codes = Moments(config.w_dim).to(device), Moments(config.w_dim).to(device)
         self.path_length = torch.zeros([], device=device)
         generator, encoder = self.networks.generator, self.networks.encoder
@@ -139,20 +139,19 @@ class Adversarial:
         count = self._photographs(batch)
         some = _first(batch, count)
         codes, spread = self._draw_codes(len(batch.chosen) - count, draw)
+        before = None
+        if config.swap and number % SWAP_EVERY == 0:
+            before, some = self.batches.performed(some, draw)
         w, offsets = self._read(some.pictures)
         own = w.unsqueeze(1) + offsets
-        swap = config.swap and self.swap.possible and number % SWAP_EVERY == 0
-        if swap:
-            before, after = self.batches.draw_pairs(count, draw)
-            own = own + self._whole(after.pictures) - self._whole(before.pictures)
+        if before is not None:
+            start = self._whole(before.pictures)
+            own = start + exchanged(own - start)
         fake = self._picture(torch.cat([codes, own]))
         adversary = self.opponent.doubt(fake, draw)
-        if swap:
-            parts = self.swap.parts(fake[-count:], some, before, after, self.precision)
-        else:
-            parts = self._likeness(fake[-count:], some, self.precision)
-            if config.swap:
-                parts["pose"] = self.swap.pose_error(fake[-count:], some, self.precision)
+        parts = self._likeness(fake[-count:], some, self.precision)
+        if before is not None:
+            parts["moved"] = missed(fake[-count:], before, some)
         apart = mismatch(self.read_codes.take(w), self.own_codes.now())
         total = adversary + self._weighted(parts) + config.moment_weight * apart
         total = total + config.offset_weight * offsets.square().mean() / spread
@@ -165,9 +164,7 @@ class Adversarial:
             "l1": config.pixel_weight,
             "features": config.feature_weight,
             "identity": config.identity_weight,
-            "pose": config.pose_weight,
-            "swap_pose": config.swap_pose_weight,
-            "swap_identity": config.swap_identity_weight,
+            "moved": config.moved_weight,
         }
         return torch.stack([weights[name] * value for name, value in parts.items()]).sum()
 
@@ -199,8 +196,8 @@ class Adversarial:
         return torch.where(keeps[:, :, None], first, second), covariance.diagonal().mean() + 1e-8
 
     def _photographs(self, batch: Batch) -> int:
-        """How many the encoder sees in a step: the same in both phases, so that no graph is compiled twice."""
-        return round(self.config.photographs * len(batch.chosen))
+        """How many the encoder sees in a step, two by two: the same in both phases, so that nothing compiles twice."""
+        return 2 * max(1, int(self.config.photographs * len(batch.chosen) / 2))
 
     def _picture(self, codes: torch.Tensor) -> torch.Tensor:
         return self._synthesis(self.networks.generator.synthesis_network, codes, self.precision)
@@ -228,7 +225,6 @@ class Adversarial:
             "images": self.images,
             "networks": self.networks.state(),
             "opponent": self.opponent.state(),
-            "swap": self.swap.state(),
             "moments": [moments.state_dict() for moments in (self.own_codes, self.read_codes)],
             "path_length": self.path_length,
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
@@ -238,7 +234,6 @@ class Adversarial:
         """Go on from `state`; the number of images in all may differ, nothing else should."""
         self.networks.restore(state["networks"])
         self.opponent.restore(state["opponent"])
-        self.swap.restore(state["swap"])
         for moments, values in zip((self.own_codes, self.read_codes), state["moments"], strict=True):
             moments.load_state_dict(values)
         self.path_length = state["path_length"].to(self.device)

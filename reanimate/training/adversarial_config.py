@@ -36,8 +36,8 @@ class AdversarialConfig:
     pixel_weight: float = 2.0
     feature_weight: float = 0.5
     identity_weight: float = 0.5
-    pose_weight: float = 0.5
-    """Of the difference in head pose and expression between a photograph and its reconstruction; with `swap`."""
+    moved_weight: float = 1.5
+    """Of the difference where a movement that was read from another face changes a picture; with `swap`."""
     code_weight: float = 1.0
     """Of the encoder's error on generated pictures, whose codes are known, in variances of W; phase 1."""
     offset_weight: float = 0.1
@@ -45,11 +45,7 @@ class AdversarialConfig:
     moment_weight: float = 1.0
     """Of the mismatch between the encoder's codes and W in mean and covariance; phase 2."""
     swap: bool = True
-    """Whether one batch in four of phase 2 is for swaps."""
-    swap_pose_weight: float = 0.5
-    swap_identity_weight: float = 0.2
-    pose_steps: int = 2_000
-    """Batches that the pose network learns from, once, when phase 2 begins."""
+    """Whether one batch in four of phase 2 shows faces that perform, and exchanges their movements."""
     ema_images: float = 10_000.0
     """Half-life of the weight average."""
     seed: int = 0

@@ -2,8 +2,8 @@
 
 W gets its distribution afterwards, from the codes of the training faces: a Gaussian, which the mapping network then
 draws from (Gabbay & Hoshen 2019, section 5, train the generator the same way but learn one free code per picture).
-On request, once the perceptual distance counts in full, reconstructions must also have the head pose and expression of
-their photographs, and one batch in four asks for what codes are used for: the difference of two (`swap`).
+Once the perceptual distance counts in full, faces are made to perform, so that codes also learn what they are used for:
+the difference of two, read from one face, must move another alike (`swap`).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from reanimate.checkpoints.bundle import Bundle
 from reanimate.generators.stylegan2 import StyleGAN2Config, usual_channels
 from reanimate.inversion.encoder import EncoderConfig
 from reanimate.training.average import share_kept
-from reanimate.training.batches import Batch, Batches, generator_at
+from reanimate.training.batches import Batch, Batches, generator_at, joined
 from reanimate.training.data import Faces
 from reanimate.training.likeness import Likeness
 from reanimate.training.networks import Networks
-from reanimate.training.swap import SWAP_EVERY, Swap
+from reanimate.training.swap import exchanged, missed
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +57,14 @@ class AutoencoderConfig:
     code_noise: float = 0.05
     """Standard deviation added to w (whose own is kept at 1) once all blocks are in: neighbouring codes must give
     neighbouring faces. Earlier it only hides what the encoder says."""
-    identity_weight: float = 1.0
+    identity_weight: float = 2.0
     """Of the descriptor's squared distance, where a descriptor network is given; grows as the perceptual weight."""
-    swap: bool = False
-    """Whether landmarks teach, weakly: reconstructions their pose, and one batch in four what differences do."""
-    pose_weight: float = 0.5
-    """Of the difference in head pose and expression between a photograph and its reconstruction."""
-    swap_pose_weight: float = 0.5
-    swap_identity_weight: float = 0.2
-    pose_steps: int = 1_500
-    """Batches that the pose network learns from, once."""
+    identity_every: int = 3
+    """Batches, of which the descriptor sees one: on a CPU it costs as much as half of all the rest."""
+    swap: bool = True
+    """Whether faces are made to perform once the perceptual distance counts in full, and movements exchanged."""
+    moved_weight: float = 3.0
+    """Of the difference where a movement that was read from another face changes a picture."""
     ema_images: float = 5_000.0
     """Half-life of the weight average."""
     seed: int = 0
@@ -116,7 +114,6 @@ class Autoencoder:
             fused=True,
         )
         self.base_lr = (config.generator_lr, config.encoder_lr)
-        self.swap = Swap(faces, self.networks.batches, likeness.person, config.pose_steps, config.seed)
         self._objective = torch.compile(self._loss) if compiled else self._loss
 
     def step(self) -> dict[str, torch.Tensor]:
@@ -132,20 +129,18 @@ class Autoencoder:
         for group, lr in zip(self.optimiser.param_groups, self.base_lr, strict=True):
             group["lr"] = lr * self._lr_share()
         self.optimiser.zero_grad(set_to_none=True)  # None also keeps blocks that have not joined where they are
-        posed = config.swap and done >= end
-        if posed:
-            self.swap.teach()
-        losses: dict[str, torch.Tensor]
-        losses, codes = self._objective(
+        moved = None
+        if config.swap and grown and done >= end:
+            batch, moved = self.networks.batches.performed(batch, draw)
+        losses: dict[str, torch.Tensor] = self._objective(
             batch,
+            moved,
             noise * config.code_noise * grown,
             weight,
             None if grown else config.first_resolution,
             done >= start,
-            posed,
+            self.images // config.batch % config.identity_every == 0,
         )
-        if posed and self.swap.possible and self.images // config.batch % SWAP_EVERY == 0:
-            losses |= self._moved(batch, codes, losses["total"], draw)
         losses["total"].backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         self.images += config.batch
@@ -155,39 +150,31 @@ class Autoencoder:
     def _loss(
         self,
         batch: Batch,
+        moved: Batch | None,
         noise: torch.Tensor,
         weight: torch.Tensor,
         resolution: int | None,
         perceptual: bool,
-        posed: bool,
-    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Losses of a batch, and what the encoder says of it [N, L, D]."""
-        w, offsets = self.networks.encoder.parts(batch.pictures)
-        fake = self.networks.generator.synthesis_network((w + noise).unsqueeze(1) + offsets, "none", resolution)
-        parts = self.likeness.parts(fake, batch, seeing=perceptual)
+        who: bool,
+    ) -> dict[str, torch.Tensor]:
+        """Losses of a batch: of faces as they are and, with `moved`, as they look after another's movement."""
+        config, shown = self.config, batch if moved is None else joined(batch, moved)
+        w, offsets = self.networks.encoder.parts(shown.pictures)
+        codes = w.unsqueeze(1) + offsets
+        start = codes[: len(noise)] + noise.unsqueeze(1)
+        if moved is not None:
+            start = torch.cat([start, start + exchanged(codes[len(noise) :] - codes[: len(noise)])])
+        fake = self.networks.generator.synthesis_network(start, "none", resolution)
+        parts = self.likeness.parts(fake, shown, seeing=perceptual, who=who)
         size, offset = (w.square().mean() - 1).square(), offsets.square().mean()
-        total = self.config.pixel_weight * parts["l1"] + 0.1 * size + self.config.offset_weight * offset
-        for name, share in (("features", 1.0), ("identity", self.config.identity_weight)):
+        total = config.pixel_weight * parts["l1"] + 0.1 * size + config.offset_weight * offset
+        for name, share in (("features", 1.0), ("identity", config.identity_weight)):
             if name in parts:
                 total = total + weight * share * parts[name]
-        if posed:
-            parts["pose"] = self.swap.pose_error(fake, batch, torch.float32)
-            total = total + self.config.pose_weight * parts["pose"]
-        return {"total": total, "offset": offset, **parts}, w.unsqueeze(1) + offsets
-
-    def _moved(
-        self, batch: Batch, codes: torch.Tensor, total: torch.Tensor, draw: torch.Generator
-    ) -> dict[str, torch.Tensor]:
-        """What faces look like that were given another's movement; `total` with it, and its parts."""
-        encoder, config = self.networks.encoder, self.config
-        before, after = self.networks.batches.draw_pairs(len(batch.chosen), draw)
-        codes = codes + encoder(after.pictures) - encoder(before.pictures)
-        fake = self.networks.generator.synthesis_network(codes, "none", None)
-        parts = self.swap.parts(fake, batch, before, after, torch.float32)
-        total = total + config.swap_pose_weight * parts["swap_pose"]
-        if "swap_identity" in parts:
-            total = total + config.swap_identity_weight * parts["swap_identity"]
-        return {**parts, "total": total}
+        if moved is not None:
+            parts["moved"] = missed(fake[len(noise) :], batch, moved)
+            total = total + config.moved_weight * parts["moved"]
+        return {"total": total, "offset": offset, **parts}
 
     @property
     def last_phase_at(self) -> float:
@@ -206,14 +193,12 @@ class Autoencoder:
             "config": asdict(self.config),
             "images": self.images,
             "networks": self.networks.state(),
-            "swap": self.swap.state(),
             "optimiser": self.optimiser.state_dict(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state`; the number of images in all may differ, nothing else should."""
         self.networks.restore(state["networks"])
-        self.swap.restore(state["swap"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.images = state["images"]
 

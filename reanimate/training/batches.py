@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,16 @@ import torch
 from numpy.typing import NDArray
 
 from reanimate.images import resize
-from reanimate.training.data import MARGIN, Faces, crops_at, draw_alignment, identity, jittered, sampling_weights
+from reanimate.training.data import (
+    MARGIN,
+    Faces,
+    crops_at,
+    draw_alignment,
+    jittered,
+    sampled_at,
+    sampling_weights,
+)
+from reanimate.training.puppet import Act, Puppets, draw_acts
 from reanimate.types import UInt8
 
 _MIX = 0x9E3779B97F4A7C15  # spreads (seed, images) over a generator's 64 bits
@@ -37,37 +47,27 @@ class Batches:
     def __init__(self, faces: Faces, resolution: int, device: str) -> None:
         self.resolution, self.device = resolution, device
         self.pictures = torch.from_numpy(_thinned(faces, resolution)).to(device)
+        self.puppets = Puppets(faces, device)
         weights = sampling_weights(faces)
         self.cumulative = torch.from_numpy(np.cumsum(weights)).to(device)
-        people = np.unique([identity(name) for name in faces.names], return_inverse=True)[1]
-        order = np.argsort(people, kind="stable")
-        start, count = np.searchsorted(people[order], people), np.bincount(people)[people]
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
-        self.order, self.place, self.start, self.count = (
-            torch.from_numpy(a.astype(np.int64)).to(device) for a in (order, place, start, count)
-        )
-        paired = np.where(count > 1, weights, 0.0)
-        self.has_pairs = bool(paired.sum() > 0)
-        self.cumulative_paired = torch.from_numpy(np.cumsum(paired)).to(device)
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
         """Faces of anybody."""
         return self.cut(self._pick(self.cumulative, count, generator), draw_alignment(count, generator))
 
-    def draw_pairs(self, count: int, generator: torch.Generator) -> tuple[Batch, Batch]:
-        """Two photographs of one person each, cut alike and both mirrored or neither; `has_pairs` must hold."""
-        first = self._pick(self.cumulative_paired, count, generator)
-        steps = torch.rand(count, generator=generator, device=generator.device) * (self.count[first] - 1)
-        place = self.place[first] - self.start[first] + 1 + steps.long()
-        second = self.order[self.start[first] + place % self.count[first]]
-        alignment = draw_alignment(count, generator)
-        return self.cut(first, alignment), self.cut(second, alignment)
-
-    def cut(self, chosen: torch.Tensor, alignment: torch.Tensor) -> Batch:
-        """Given faces at given alignments."""
-        pictures = crops_at(self.pictures[chosen], self.resolution, alignment)
+    def cut(self, chosen: torch.Tensor, alignment: torch.Tensor, act: Act | None = None) -> Batch:
+        """Given faces at given alignments, as in their photographs or acting."""
+        sample = sampled_at if act is None else partial(self.puppets.sample, chosen, act)
+        pictures = crops_at(self.pictures[chosen], self.resolution, alignment, sample)
         return Batch(pictures.contiguous(memory_format=torch.channels_last), chosen, alignment)
+
+    def performed(self, some: Batch, generator: torch.Generator) -> tuple[Batch, Batch]:
+        """The faces of a batch of even size before and after a movement, which those at 2k and 2k + 1 share."""
+        matrix = some.alignment
+        mirrored = matrix[:, 0, 0] * matrix[:, 1, 1] < matrix[:, 0, 1] * matrix[:, 1, 0]
+        acts = draw_acts(self.puppets.gap(some.chosen), mirrored, generator)
+        before, after = (self.cut(some.chosen, some.alignment, act) for act in acts)
+        return before, after
 
     def exact(self, chosen: NDArray[Any]) -> torch.Tensor:
         """[N, 3, R, R] faces by index, exactly aligned."""
@@ -76,6 +76,14 @@ class Batches:
     def _pick(self, cumulative: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
         draw = torch.rand(count, generator=generator, device=generator.device, dtype=torch.float64) * cumulative[-1]
         return torch.searchsorted(cumulative, draw, right=True)
+
+
+def joined(first: Batch, second: Batch) -> Batch:
+    """One batch after the other."""
+    pictures, chosen, alignment = (
+        torch.cat([getattr(batch, name) for batch in (first, second)]) for name in ("pictures", "chosen", "alignment")
+    )
+    return Batch(pictures, chosen, alignment)
 
 
 def generator_at(seed: int, images: int, device: str) -> torch.Generator:

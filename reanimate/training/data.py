@@ -10,7 +10,7 @@ import hashlib
 import io
 import multiprocessing
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,9 @@ MARGIN = 1.125  # side of the stored crop over side of the FFHQ quad
 QUALITY = 90  # WebP
 HELD_OUT = 10  # one identity in this many is never trained on
 FORMAT = "reanimate-faces-1"
+
+Sample = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Pictures [N, 3, S, S] at places [N, H, W, 2]; see `sampled_at`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,14 +193,21 @@ def draw_alignment(count: int, generator: torch.Generator, mirror: bool = True) 
     return torch.stack([cos * flip, -sin, dx, sin * flip, cos, dy], 1).view(count, 2, 3)
 
 
-def crops_at(pictures: torch.Tensor, resolution: int, alignment: torch.Tensor) -> torch.Tensor:
-    """Crops [N, 3, R, R] float32 in [-1, 1] at alignments [N, 2, 3] of stored ones [N, S, S, 3] uint8."""
+def sampled_at(pictures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Pictures [N, 3, S, S] at places [N, H, W, 2] in [-1, 1], mirrored beyond their edges."""
+    return functional.grid_sample(pictures, places, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def crops_at(
+    pictures: torch.Tensor, resolution: int, alignment: torch.Tensor, sample: Sample = sampled_at
+) -> torch.Tensor:
+    """Crops [N, 3, R, R] float32 in [-1, 1] at alignments [N, 2, 3] of stored ones [N, S, S, 3] uint8; `sample` may
+    look elsewhere than at the places it is given.
+    """
     count, side = pictures.shape[:2]
     factor = max(1, round(side / MARGIN) // resolution)  # sampled finer than needed, so that jitter does not blur
     grid = functional.affine_grid(alignment, [count, 3, resolution * factor, resolution * factor], align_corners=False)
-    sampled = functional.grid_sample(
-        _normal(pictures), grid, mode="bilinear", padding_mode="reflection", align_corners=False
-    )
+    sampled = sample(_normal(pictures), grid)
     return functional.avg_pool2d(sampled, factor) if factor > 1 else sampled
 
 

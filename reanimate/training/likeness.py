@@ -24,9 +24,16 @@ class Likeness:
         self.features, self.person, self.window = features, person, window
 
     def parts(
-        self, fake: torch.Tensor, batch: Batch, precision: torch.dtype = torch.float32, *, seeing: bool = True
+        self,
+        fake: torch.Tensor,
+        batch: Batch,
+        precision: torch.dtype = torch.float32,
+        *,
+        seeing: bool = True,
+        who: bool = True,
     ) -> dict[str, torch.Tensor]:
-        """Mean distances of pictures [N, 3, r, r], r at most R, to the faces of a batch; L1 alone unless `seeing`.
+        """Mean distances of pictures [N, 3, r, r], r at most R, to the faces of a batch; L1 alone unless `seeing`, and
+        none by the descriptor unless `who`.
 
         The networks' convolutions work in `precision`.
         """
@@ -41,6 +48,6 @@ class Likeness:
                 with torch.no_grad():
                     wanted = self.features(real)
                 parts["features"] = feature_distance(self.features(fake), wanted, self.window).mean()
-            if self.person is not None:
+            if who and self.person is not None:
                 parts["identity"] = self.person.distance(fake, batch.alignment, batch.chosen).mean()
         return parts

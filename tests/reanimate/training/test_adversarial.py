@@ -25,7 +25,6 @@ TINY = AdversarialConfig(
     channel_max=16,
     w_dim=8,
     path_every=2,
-    pose_steps=2,
     hybrid_at=0.6,
 )
 PLAIN = {"generator", "discriminator", "augmentation"}
@@ -72,7 +71,7 @@ def test_every_phase_makes_finite_steps_and_says_which_losses(make: Callable[...
         seen.append(set(losses) - PLAIN)
     assert seen[0] == {"l1", "r1"} and seen[1] == {"codes"}  # photographs and generated pictures in turn
     assert "path" not in set().union(*seen[:4]) and "path" in seen[6]
-    assert seen[8] == {"swap_pose", "moments", "path"} and seen[9] == {"l1", "pose", "moments"}
+    assert seen[8] == {"l1", "moved", "moments", "path"} and seen[9] == {"l1", "moments"}
     assert all(value.isfinite().all() for value in weights(model).values())
 
 
@@ -128,13 +127,7 @@ def test_state_restored_goes_on_to_the_last_bit(make: Callable[..., Adversarial]
 
 def test_swap_can_be_left_out(make: Callable[..., Adversarial]) -> None:
     model = make(swap=False, hybrid_at=0.0)
-    seen = [set(model.step()) for _ in range(5)]
-    assert not any("swap_pose" in losses for losses in seen) and not model.swap.taught
-
-
-def test_nobody_photographed_twice_is_nothing_to_swap(make: Callable[..., Adversarial]) -> None:
-    model = Adversarial(replace(TINY, hybrid_at=0.0), made_up_faces(), Likeness(None, None), "cpu", compiled=False)
-    assert "l1" in model.step()
+    assert not any("moved" in model.step() for _ in range(5))
 
 
 def test_every_step_size_falls_to_a_quarter(make: Callable[..., Adversarial]) -> None:

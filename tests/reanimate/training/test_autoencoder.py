@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,8 +27,6 @@ TINY = AutoencoderConfig(
     first_resolution=8,
     warmup_images=1,
     ema_images=50,
-    pose_steps=2,
-    swap=True,
 )
 
 
@@ -73,24 +72,46 @@ def test_training_brings_reconstructions_closer(make: Callable[..., Autoencoder]
     before = distance()
     while model.images < 400:
         losses = model.step()
-    assert set(losses) == {"total", "l1", "offset", "pose"}
+    assert set(losses) == {"total", "l1", "offset", "moved"}
     assert all(value.ndim == 0 and not value.requires_grad for value in losses.values())
     assert distance() < 0.7 * before
 
 
-def test_poses_are_taught_once_likeness_counts_in_full_and_differences_in_every_fourth_batch(faces: Faces) -> None:
-    names = np.array([f"person{i // 2}/{i}.jpg" for i in range(len(faces.names))])
-    twice = Faces(faces.pictures, faces.landmarks, names, faces.resolution)
-    model = Autoencoder(TINY, twice, NOTHING, "cpu", compiled=False)
-    seen = []
+def test_movements_are_exchanged_once_likeness_counts_in_full(make: Callable[..., Autoencoder]) -> None:
+    model, seen = make(), []
     while model.images < TINY.images:
         seen.append(set(model.step()) - {"total", "l1", "offset"})
-    assert seen == [set()] * 8 + [{"pose", "swap_pose"}, *[{"pose"}] * 3] * 2
+    assert seen == [set()] * 8 + [{"moved"}] * 8
 
 
-def test_landmarks_can_be_left_out(make: Callable[..., Autoencoder]) -> None:
-    model = make(swap=False, feature_ramp=(-1.0, 0.0))
-    assert set(model.step()) == {"total", "l1", "offset"} and not model.swap.taught
+def test_swap_can_be_left_out(make: Callable[..., Autoencoder]) -> None:
+    assert set(make(swap=False, feature_ramp=(-1.0, 0.0)).step()) == {"total", "l1", "offset"}
+
+
+def test_faces_are_drawn_moved_by_what_was_read_from_their_neighbours(
+    make: Callable[..., Autoencoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make(feature_ramp=(-1.0, 0.0), grow_at=0.0, code_noise=0.0)
+    read, drawn = [], []
+    networks = model.networks
+    parts, synthesis = networks.encoder.parts, networks.generator.synthesis_network.forward
+
+    def reading(pictures: torch.Tensor) -> Any:
+        read.append(parts(pictures))
+        return read[-1]
+
+    def drawing(codes: torch.Tensor, *options: Any) -> Any:
+        drawn.append(codes)
+        return synthesis(codes, *options)
+
+    monkeypatch.setattr(networks.encoder, "parts", reading)
+    monkeypatch.setattr(networks.generator.synthesis_network, "forward", drawing)
+    model.step()
+    codes = read[0][0].unsqueeze(1) + read[0][1]
+    before, after = codes[:4], codes[4:]
+    moves = (after - before)[[1, 0, 3, 2]]
+    assert len(read) == len(drawn) == 1 and not torch.equal(before, after)
+    assert torch.allclose(drawn[0], torch.cat([before, before + moves]), atol=1e-6)
 
 
 def test_same_seed_is_the_same_training_and_another_is_not(make: Callable[..., Autoencoder]) -> None:
@@ -190,6 +211,16 @@ def test_perceptual_loss_joins_at_its_share(tmp_path: Path, faces: Faces) -> Non
     while model.images < 16:
         names.append("features" in model.step())
     assert names == [False, False, True, True]
+
+
+def test_descriptor_takes_part_in_one_batch_of_three(faces: Faces) -> None:
+    class Somebody:
+        def distance(self, fake: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+            return fake.square().mean((1, 2, 3))
+
+    config = replace(TINY, feature_ramp=(-1.0, 0.0))
+    model = Autoencoder(config, faces, Likeness(None, Somebody()), "cpu", compiled=False)  # type: ignore[arg-type]
+    assert ["identity" in model.step() for _ in range(7)] == [True, False, False, True, False, False, True]
 
 
 def test_w_gets_the_gaussian_of_the_codes(make: Callable[..., Autoencoder], faces: Faces) -> None:

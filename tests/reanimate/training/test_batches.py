@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import made_up_faces
 
-from reanimate.training.batches import Batches, generator_at
+from reanimate.training.batches import Batches, generator_at, joined
 from reanimate.training.data import Faces
 
 
@@ -24,34 +24,24 @@ def batches(faces: Faces) -> Batches:
     return Batches(faces, 16, "cpu")
 
 
-def people(faces: Faces, chosen: torch.Tensor) -> list[str]:
-    return [str(faces.names[i]).partition("/")[0] for i in chosen.tolist()]
+def test_faces_perform_where_they_were_cut_and_neighbours_alike(batches: Batches) -> None:
+    some = batches.draw(40, generator_at(0, 0, "cpu"))
+    before, after = batches.performed(some, generator_at(0, 1, "cpu"))
+    for acting in (before, after):
+        assert torch.equal(acting.chosen, some.chosen) and torch.equal(acting.alignment, some.alignment)
+        assert acting.pictures.shape == some.pictures.shape and acting.pictures.isfinite().all()
+    moved = (after.pictures - before.pictures).abs().mean((1, 2, 3)) > 1e-6
+    assert moved.view(-1, 2).any(1).float().mean() > 0.8  # nearly every pair does something
+    again, _ = batches.performed(some, generator_at(0, 1, "cpu"))
+    assert torch.equal(again.pictures, before.pictures)
 
 
-def test_pairs_are_two_photographs_of_one_trained_person_cut_alike(faces: Faces, batches: Batches) -> None:
-    first, second = batches.draw_pairs(400, generator_at(0, 0, "cpu"))
-    assert people(faces, first.chosen) == people(faces, second.chosen)
-    assert not (first.chosen == second.chosen).any()
-    assert torch.equal(first.alignment, second.alignment)
-    assert not faces.held_out[first.chosen].any() and not faces.held_out[second.chosen].any()
-
-
-def test_every_pair_can_be_drawn(faces: Faces, batches: Batches) -> None:
-    first, second = batches.draw_pairs(4000, generator_at(0, 0, "cpu"))
-    drawn = set(zip(first.chosen.tolist(), second.chosen.tolist(), strict=True))
-    trained = np.flatnonzero(~faces.held_out)
-    who = people(faces, torch.from_numpy(trained))
-    possible = {
-        (a, b)
-        for a, p in zip(trained, who, strict=True)
-        for b, q in zip(trained, who, strict=True)
-        if p == q and a != b
-    }
-    assert drawn == possible
-
-
-def test_faces_without_a_second_photograph_have_no_pairs(faces: Faces) -> None:
-    assert not Batches(made_up_faces(), 16, "cpu").has_pairs
+def test_joined_batches_keep_their_order(batches: Batches) -> None:
+    first, second = (batches.draw(4, generator_at(0, images, "cpu")) for images in (0, 4))
+    both = joined(first, second)
+    assert torch.equal(both.pictures[:4], first.pictures) and torch.equal(both.pictures[4:], second.pictures)
+    assert torch.equal(both.chosen, torch.cat([first.chosen, second.chosen]))
+    assert torch.equal(both.alignment, torch.cat([first.alignment, second.alignment]))
 
 
 def test_same_step_draws_the_same_batch_and_another_does_not(batches: Batches) -> None:

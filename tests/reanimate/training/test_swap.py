@@ -1,43 +1,43 @@
 from __future__ import annotations
 
+import pytest
 import torch
-from conftest import made_up_faces
 
-from reanimate.training.batches import Batches, generator_at
-from reanimate.training.swap import Swap, asked_for
-
-
-def test_only_common_sums_are_asked_for() -> None:
-    error = torch.tensor([[1.0, 100.0], [3.0, 100.0]])
-    assert float(asked_for(error, torch.tensor([[True, False], [True, False]]))) == 2.0
-    assert float(asked_for(error, torch.zeros(2, 2, dtype=torch.bool))) == 0.0
+from reanimate.training.batches import Batch
+from reanimate.training.swap import exchanged, missed
 
 
-def test_face_moved_by_nothing_misses_nothing() -> None:
-    faces = made_up_faces()
-    batches = Batches(faces, 16, "cpu")
-    swap = Swap(faces, batches, None, 1, 0)
-    still, other = (batches.draw(8, generator_at(0, i, "cpu")) for i in range(2))
-    parts = swap.parts(still.pictures, still, other, other, torch.float32)
-    assert set(parts) == {"swap_pose"} and float(parts["swap_pose"]) < 1e-8
+def batch(pictures: torch.Tensor) -> Batch:
+    return Batch(pictures, torch.arange(len(pictures)), torch.zeros(len(pictures), 2, 3))
 
 
-def test_network_is_taught_once_and_a_restored_one_not_again() -> None:
-    faces = made_up_faces()
-    batches = Batches(faces, 16, "cpu")
-    swap = Swap(faces, batches, None, 1, 0)
-    swap.teach()
-    taught = {name: value.clone() for name, value in swap.pose.state_dict().items()}
-    again = Swap(faces, batches, None, 1, 5)
-    again.restore(swap.state())
-    again.teach()
-    assert all(torch.equal(value, taught[name]) for name, value in again.pose.state_dict().items())
+def test_neighbours_exchange_their_movements() -> None:
+    moves = torch.randn(6, 4, 8)
+    assert torch.equal(exchanged(moves), moves[[1, 0, 3, 2, 5, 4]])
 
 
-def test_pose_error_is_nothing_for_the_face_itself_and_more_for_another() -> None:
-    faces = made_up_faces()
-    batches = Batches(faces, 16, "cpu")
-    swap = Swap(faces, batches, None, 1, 0)
-    some, other = (batches.draw(8, generator_at(0, i, "cpu")) for i in range(2))
-    assert float(swap.pose_error(some.pictures, some, torch.float32)) == 0.0
-    assert float(swap.pose_error(other.pictures, some, torch.float32)) > 0.0
+def test_only_where_pictures_change_is_a_movement_missed() -> None:
+    before, after = torch.zeros(2, 3, 16, 16), torch.zeros(2, 3, 16, 16)
+    after[:, :, :4] = 0.5
+    resting, moved = batch(before), batch(after)
+    assert float(missed(after, resting, moved)) == 0.0
+    assert float(missed(before, resting, moved)) == pytest.approx(0.5)
+    elsewhere = after.clone()
+    elsewhere[:, :, 8:] = 1.0
+    assert float(missed(elsewhere, resting, moved)) == 0.0
+
+
+def test_places_count_by_how_much_they_change() -> None:
+    before, after = torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16)
+    after[:, :, :4], after[:, :, 4:8] = 0.9, 0.1
+    half = after.clone()
+    half[:, :, :4] = 0.0
+    other = after.clone()
+    other[:, :, 4:8] = 0.0
+    assert float(missed(half, batch(before), batch(after))) == pytest.approx(0.9 * 0.9)
+    assert float(missed(other, batch(before), batch(after))) == pytest.approx(0.1 * 0.1)
+
+
+def test_where_nothing_moves_nothing_is_missed() -> None:
+    still = batch(torch.zeros(2, 3, 16, 16))
+    assert float(missed(torch.ones(2, 3, 16, 16), still, still)) == 0.0

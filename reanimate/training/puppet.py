@@ -1,0 +1,257 @@
+"""Photographs made to perform: mouths and eyes opened and closed, heads turned a little, by warping.
+
+Only a face before and after a movement shows whether codes add, and single photographs do not hold both. A warp by
+landmarks does, roughly: lips part along their own line and take the jaw along, lids slide over the eyes, and a head
+turns as an ellipsoid with a nose would. What opens between closed lips is painted dark.
+
+Everything is an inverse map, from where a pixel lies to where it is taken from, so that parts are chained by calling
+one after the other and a picture is sampled once. Lengths are eye spans: the distance between the outer corners of the
+eyes seen from the front.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+
+from reanimate.training.data import MARGIN, Faces, sampled_at
+
+WIDEST = 0.35  # gap between lips
+OPENED = (0.02, 0.08)  # gaps between the lips of a photograph: up to the first nothing of the mouth is seen, then all
+DARK = 0.25  # what is between lips, of their own brightness
+_JAW = 2.5  # how much wider the lower lip's movement gets for each eye span below it
+_NECK = 0.7  # below the chin, over which less and less follows the jaw
+_HEAD = (0.85, 1.25)  # half width and half height of the ellipsoid
+_DEPTH, _NOSE, _NOSE_WIDTH = 0.8, 0.2, 0.16
+_AROUND = 1.8  # sizes of the ellipsoid, beyond which nothing turns with it
+_SOFT = 0.22  # width of what moves with a corner of the mouth or a brow
+_THIN = 1e-3  # nothing is divided by less
+_SIDE = 1.4  # eye spans from eyes to mouth, at least: turned heads have their eyes closer together
+_ON_LIPS = (50, 52, 56, 57, 58)
+_EYES = (
+    ((36, 39), (37, 38), (41, 40), (17, 18, 19, 20, 21)),
+    ((42, 45), (43, 44), (47, 46), (22, 23, 24, 25, 26)),
+)  # corners, upper lid, lower lid, brow
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Act:
+    """What faces do, each [N]."""
+
+    mouth: torch.Tensor
+    """Gap between the inner lips, from 0."""
+    lids: torch.Tensor
+    """How far the eyes close: 0 as in the photograph, 1 closed, less than 0 wider open."""
+    smile: torch.Tensor
+    """How far the corners of the mouth go outwards, and half as far up."""
+    brows: torch.Tensor
+    """How far the brows go up."""
+    yaw: torch.Tensor
+    """Radians; positive when the nose turns to the right of the photograph."""
+    pitch: torch.Tensor
+    """Radians; positive when the nose turns down."""
+
+
+class Puppets:
+    """Faces of a training set, and what can be moved in them. Places are those of stored crops, in [-1, 1]."""
+
+    def __init__(self, faces: Faces, device: str) -> None:
+        places = (2 * (faces.landmarks + 0.5) / faces.resolution - 1) / MARGIN
+        self.points = torch.from_numpy(places.astype(np.float32)).to(device)
+
+    def gap(self, chosen: torch.Tensor) -> torch.Tensor:
+        """[N] how far the lips are apart in the photographs."""
+        points = self.points[chosen]
+        upper, lower = _lips(points, *_frame(points, 60, 64))
+        return (lower - upper) / _span(points)
+
+    def places(self, grid: torch.Tensor, chosen: torch.Tensor, act: Act) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where places [N, H, W, 2] of acting faces are in their photographs, and how much [N, H, W] of a mouth that
+        the photograph does not show is there.
+        """
+        points = self.points[chosen]
+        grid = _turn(grid, points, act.yaw, act.pitch)
+        grid = _pull(grid, points, act.smile, act.brows)
+        grid, inside = _open(grid, points, act.mouth)
+        for eye in _EYES:
+            grid = _close(grid, points, act.lids, *eye)
+        return grid, inside
+
+    def sample(self, chosen: torch.Tensor, act: Act, pictures: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+        """Acting faces [N, 3, H, W] from stored crops [N, 3, S, S] at places [N, H, W, 2]."""
+        places, hidden = self.places(grid, chosen, act)
+        moved = sampled_at(pictures, places)
+        lips = sampled_at(pictures, self.points[chosen][:, _ON_LIPS, None]).mean((2, 3), keepdim=True)
+        return moved + hidden[:, None] * (DARK * (lips + 1) - 1 - moved)
+
+
+def draw_acts(gap: torch.Tensor, mirrored: torch.Tensor, draw: torch.Generator) -> tuple[Act, Act]:
+    """What faces do before and after, N an even number, of which 2k and 2k + 1 move alike.
+
+    `gap` [N] is that of the lips in the photographs; `mirrored` [N] faces turn the other way in theirs.
+    """
+    count, device = len(gap), draw.device
+
+    def shared(low: float, high: float) -> torch.Tensor:
+        drawn = torch.rand(count // 2, generator=draw, device=device).repeat_interleave(2)
+        return low + (high - low) * drawn
+
+    def moves(chance: float) -> torch.Tensor:
+        return shared(0, 1) < chance
+
+    moving, wide = moves(0.7), WIDEST * shared(0, 1).square()
+    mouth = torch.where(moving & moves(0.5), WIDEST * shared(0, 1).square(), gap)
+    further = torch.where(mouth == gap, (gap + shared(-0.25, 0.25)).clamp(0, WIDEST), wide)
+    nothing, side = torch.zeros_like(gap), 1 - 2 * mirrored.to(gap.dtype)
+    lids = moves(0.4)
+    before = Act(mouth, shared(0, 1) * (lids & moves(0.3)), nothing, nothing, nothing, nothing)
+    after = Act(
+        torch.where(moving, further, gap),
+        torch.where(lids, shared(-0.3, 1.0), before.lids),
+        shared(-0.08, 0.1) * moves(0.4),
+        shared(-0.05, 0.06) * moves(0.3),
+        shared(-0.3, 0.3) * moves(0.6) * side,
+        shared(-0.2, 0.2) * moves(0.4),
+    )
+    back = moves(0.5)
+    names = [field.name for field in fields(Act)]
+    old, new = ([getattr(act, name) for name in names] for act in (before, after))
+    first = Act(*(torch.where(back, b, a) for a, b in zip(old, new, strict=True)))
+    return first, Act(*(torch.where(back, a, b) for a, b in zip(old, new, strict=True)))
+
+
+def _span(points: torch.Tensor) -> torch.Tensor:
+    """[N] eye span."""
+    eyes, mouth = points[:, 36:48].mean(1), points[:, 48:68].mean(1)
+    return torch.maximum((points[:, 45] - points[:, 36]).norm(dim=-1), _SIDE * (mouth - eyes).norm(dim=-1))
+
+
+def _frame(points: torch.Tensor, left: int, right: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Middle [N, 2] between two landmarks, unit vector [N, 2] from one to the other, and half their distance [N]."""
+    way = points[:, right] - points[:, left]
+    length = way.norm(dim=-1).clamp_min(1e-4)
+    return (points[:, left] + points[:, right]) / 2, way / length[:, None], length / 2
+
+
+def _local(places: torch.Tensor, middle: torch.Tensor, axis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Distances along the axis and, downwards, across it, of places [N, ..., 2]."""
+    shape = (len(places), *[1] * (places.dim() - 2), 2)
+    away, axis = places - middle.view(shape), axis.view(shape)
+    return (away * axis).sum(-1), away[..., 1] * axis[..., 0] - away[..., 0] * axis[..., 1]
+
+
+def _across(places: torch.Tensor, axis: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+    """Places [N, H, W, 2] moved by [N, H, W] across an axis."""
+    return places + by[..., None] * torch.stack([-axis[:, 1], axis[:, 0]], -1)[:, None, None]
+
+
+def _each(values: torch.Tensor) -> torch.Tensor:
+    """[N] for pictures."""
+    return values[:, None, None]
+
+
+def _step(values: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """From 0 below `low` to 1 above `high`, smoothly."""
+    share = ((values - low) / (high - low)).clamp(0, 1)
+    return share * share * (3 - 2 * share)
+
+
+def _arch(points: torch.Tensor, which: tuple[int, ...], frame: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """[N] height in the middle of the parabola through a frame's ends that landmarks lie on."""
+    middle, axis, half = frame
+    along, across = _local(points[:, list(which)], middle, axis)
+    arch = (1 - (along / half[:, None]).square()).clamp_min(0.2)
+    return across.sum(1) / arch.sum(1)
+
+
+def _lips(points: torch.Tensor, *frame: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """[N] where the inner edges of the lips are in their middle; the lower one is not above the upper one."""
+    upper, lower = _arch(points, (61, 62, 63), frame), _arch(points, (65, 66, 67), frame)
+    return torch.minimum(upper, lower), torch.maximum(upper, lower)
+
+
+def _open(grid: torch.Tensor, points: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lips `wanted` apart: the lower one and the jaw move, the upper one stays."""
+    frame = _frame(points, 60, 64)
+    middle, axis, half = frame
+    span = _span(points)
+    upper, lower = _lips(points, *frame)
+    gap = (lower - upper) / span
+    by = _each((wanted - gap) * span)
+    along, across = _local(grid, middle, axis)
+    along = along / _each(half)
+    arch = (1 - along.square()).clamp_min(0)
+    top, bottom = _each(upper) * arch, _each(lower) * arch
+    moved = bottom + by * arch
+    below = (across - moved).clamp_min(0) / _each(span)
+    chin = (_local(points[:, 8:9], middle, axis)[1][:, 0] - lower).clamp_min(0.05) / span
+    # wider and wider below the lip, and together with it where they touch
+    jaw = (1 - (along / (1 + _JAW * below)).square()).clamp_min(0) * (1 - _step(below - _each(chin), 0.0, _NECK))
+    between = (across > top) & (across < moved)
+    inside = top + (across - top) * (bottom - top) / (moved - top).clamp_min(_THIN)
+    lip = torch.where(across >= moved, across - by * jaw, across)
+    source = torch.where(between, inside, torch.where((along.abs() >= 1) & (across < 0), across, lip))
+    hidden = between * _each((1 - _step(gap, *OPENED)) * _step(wanted, *OPENED))
+    return _across(grid, axis, source - across), hidden
+
+
+def _close(
+    grid: torch.Tensor, points: torch.Tensor, share: torch.Tensor, corners: tuple[int, int], *edges: tuple[int, ...]
+) -> torch.Tensor:
+    """The upper lid slides over the eye, or lifts from it; `edges` are landmarks of upper lid, lower lid and brow."""
+    frame = _frame(points, *corners)
+    middle, axis, half = frame
+    upper, lower = _arch(points, edges[0], frame), _arch(points, edges[1], frame)
+    along, across = _local(grid, middle, axis)
+    arch = (1 - (along / _each(half)).square()).clamp_min(0)
+    top, bottom = _each(upper) * arch, _each(lower) * arch
+    moved = top + _each(share) * (bottom - top)
+    brow = _each(_local(points[:, list(edges[2])], middle, axis)[1].mean(1))
+    fold = torch.minimum(brow, torch.minimum(top, moved) - _THIN)
+    lid = fold + (across - fold) * (top - fold) / (moved - fold)  # skin between brow and eye stretches
+    wider = bottom + (across - bottom) * (bottom - top) / (bottom - moved).clamp_min(_THIN)
+    eye = torch.where((_each(share) < 0) & (across < bottom), wider, across)
+    source = torch.where(across <= fold, across, torch.where(across < moved, lid, eye))
+    return _across(grid, axis, (source - across) * (arch > 0))
+
+
+def _pull(grid: torch.Tensor, points: torch.Tensor, smile: torch.Tensor, brows: torch.Tensor) -> torch.Tensor:
+    """Corners of the mouth outwards and up, brows up."""
+    span = _span(points)
+    _, axis, _ = _frame(points, 36, 45)
+    down = torch.stack([-axis[:, 1], axis[:, 0]], -1)
+    ways = {
+        48: (-axis - 0.5 * down) * smile[:, None],
+        54: (axis - 0.5 * down) * smile[:, None],
+        19: -down * brows[:, None],
+        24: -down * brows[:, None],
+    }
+    for landmark, way in ways.items():
+        near = (grid - points[:, landmark, None, None]).square().sum(-1) / _each(_SOFT * span).square()
+        grid = grid - torch.exp(-near / 2)[..., None] * (way * span[:, None])[:, None, None]
+    return grid
+
+
+def _turn(grid: torch.Tensor, points: torch.Tensor, yaw: torch.Tensor, pitch: torch.Tensor) -> torch.Tensor:
+    """The head turned about the middle between its eyes, which alignment holds."""
+    span = _span(points)
+    _, axis, _ = _frame(points, 36, 45)
+    eyes = points[:, 36:48].mean(1)
+    middle = (eyes + points[:, 48:68].mean(1)) / 2
+
+    def depth(places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x, y = (distance / span.view(-1, *[1] * (distance.dim() - 1)) for distance in _local(places, middle, axis))
+        out = (x / _HEAD[0]).square() + (y / _HEAD[1]).square()
+        at = points[:, 30].view(len(points), *[1] * (places.dim() - 2), 2)
+        size = (span * _NOSE_WIDTH).view(-1, *[1] * (places.dim() - 2))
+        nose = torch.exp(-(places - at).square().sum(-1) / size.square() / 2)
+        return _DEPTH * (1 - out).clamp_min(0) + _NOSE * nose, out.sqrt()
+
+    here, out = depth(grid)
+    there, _ = depth(eyes[:, None])
+    by = (here - _each(there[:, 0])) * _each(span) * (1 - _step(out, 1.0, _AROUND))
+    along, across = by * _each(torch.sin(yaw)), by * _each(torch.sin(pitch))
+    grid = grid - along[..., None] * axis[:, None, None]
+    return _across(grid, axis, -across)

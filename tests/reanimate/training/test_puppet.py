@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import face_points
+from torch.nn import functional
+
+from reanimate.training.data import MARGIN, Faces
+from reanimate.training.puppet import WIDEST, Act, Puppets, draw_acts
+
+SIDE = 128
+ROLLS = (0.0, 0.1, -0.2)
+CHOSEN = torch.arange(len(ROLLS))
+EAR, CHIN, BROW, BRIDGE, NOSE, CORNER, UPPER_LIP, LOWER_LIP = 0, 8, 19, 27, 30, 54, 62, 66
+UPPER_LIDS, LOWER_LIDS = (37, 38), (40, 41)
+EXACT = torch.tensor([[1 / MARGIN, 0, 0], [0, 1 / MARGIN, 0]])
+
+
+def faces_with(lips: float) -> Faces:
+    """Faces at the angles of ROLLS on grey, with the inner lips `lips` px apart."""
+    points = np.stack([face_points((64, 64), 80, roll) for roll in ROLLS])
+    for face, roll in zip(points, ROLLS, strict=True):
+        down = np.array([-np.sin(roll), np.cos(roll)])
+        middle, height = (face[61:64] + face[67:64:-1]) / 2, np.array([0.5, 1.0, 0.5])[:, None]
+        face[61:64], face[67:64:-1] = (middle + share * lips * height * down for share in (-0.5, 0.5))
+    side = round(SIDE * MARGIN)
+    pictures = np.full((len(ROLLS), side, side, 3), 120, np.uint8)
+    return Faces(pictures, points, np.array([f"person{i}/1.jpg" for i in range(len(ROLLS))]), SIDE)
+
+
+@pytest.fixture(scope="module")
+def puppets() -> Puppets:
+    return Puppets(faces_with(lips=8.0), "cpu")
+
+
+@pytest.fixture
+def act(puppets: Puppets) -> Callable[..., Act]:
+    return lambda **changes: acting(puppets, **changes)
+
+
+def acting(puppets: Puppets, **changes: float) -> Act:
+    nothing = torch.zeros(len(ROLLS))
+    rest = Act(puppets.gap(CHOSEN), *[nothing] * 5)
+    return replace(rest, **{name: nothing + value for name, value in changes.items()})
+
+
+def px(puppets: Puppets, landmark: int, right: float = 0.0, down: float = 0.0) -> torch.Tensor:
+    """[N, 1, 1, 2] places beside a landmark by so many px, along the face's own axes."""
+    turn = torch.tensor([[np.cos(r) * right - np.sin(r) * down, np.sin(r) * right + np.cos(r) * down] for r in ROLLS])
+    return (puppets.points[:, landmark] + turn.float() * 2 / (SIDE * MARGIN))[:, None, None]
+
+
+def shown(puppets: Puppets, act: Act, place: torch.Tensor) -> torch.Tensor:
+    """[N, 2] px, along the faces' own axes, from a place to where what is seen there comes from."""
+    source, _ = puppets.places(place, CHOSEN, act)
+    x, y = ((source - place)[:, 0, 0] * SIDE * MARGIN / 2).unbind(1)
+    roll = torch.tensor(ROLLS)
+    return torch.stack([x * roll.cos() + y * roll.sin(), y * roll.cos() - x * roll.sin()], 1)
+
+
+def span_px(puppets: Puppets) -> float:
+    """Px of an eye span: all faces here are of one size."""
+    return 8.0 / float(puppets.gap(CHOSEN)[0])
+
+
+def test_faces_at_rest_are_their_photographs(puppets: Puppets, act: Callable[..., Act]) -> None:
+    grid = functional.affine_grid(EXACT.expand(len(ROLLS), 2, 3), [len(ROLLS), 3, SIDE, SIDE], align_corners=False)
+    places, hidden = puppets.places(grid, CHOSEN, act())
+    assert torch.allclose(places, grid, atol=1e-5) and not hidden.any()
+
+
+@pytest.mark.parametrize("change", [-0.1, 0.05, 0.2])
+def test_lower_lip_and_chin_move_as_far_as_lips_part(puppets: Puppets, act: Callable[..., Act], change: float) -> None:
+    opened, by = act(mouth=float(puppets.gap(CHOSEN)[0]) + change), change * span_px(puppets)
+    for landmark in (LOWER_LIP, CHIN):
+        back = shown(puppets, opened, px(puppets, landmark, down=by + 0.1))
+        assert torch.allclose(back, torch.tensor([0.0, -by]), atol=0.3)
+    for landmark in (UPPER_LIP, EAR, BRIDGE, 60, 64):
+        assert torch.allclose(shown(puppets, opened, px(puppets, landmark, down=-0.1)), torch.zeros(2), atol=0.2)
+
+
+def test_closed_lips_touch(puppets: Puppets, act: Callable[..., Act]) -> None:
+    """Below the edge of the upper lip comes at once what was below the lower one's."""
+    back = shown(puppets, act(mouth=0.0), px(puppets, UPPER_LIP, down=0.5))
+    assert torch.allclose(back, torch.tensor([0.0, 8.0]), atol=0.3)
+
+
+def test_what_opens_between_closed_lips_is_dark_and_a_mouth_that_was_seen_is_kept() -> None:
+    for lips, expected in ((0.0, 1.0), (8.0, 0.0)):
+        puppets = Puppets(faces_with(lips), "cpu")
+        middle = px(puppets, UPPER_LIP, down=6.0)
+        wide = acting(puppets, mouth=0.3)
+        _, hidden = puppets.places(middle, CHOSEN, wide)
+        assert torch.allclose(hidden, torch.full_like(hidden, expected), atol=0.01)
+        grey = torch.zeros(len(ROLLS), 3, SIDE, SIDE)
+        drawn = puppets.sample(CHOSEN, wide, grey, middle)
+        assert torch.allclose(drawn, torch.full_like(drawn, -0.75 * expected), atol=0.02)
+
+
+def test_closed_lids_cover_the_eyes(puppets: Puppets, act: Callable[..., Act]) -> None:
+    for upper, lower in zip(UPPER_LIDS, reversed(LOWER_LIDS), strict=True):
+        height = float((puppets.points[0, lower, 1] - puppets.points[0, upper, 1]) * SIDE * MARGIN / 2)
+        at_seam = px(puppets, upper, down=height - 0.05)
+        assert torch.allclose(shown(puppets, act(lids=1.0), at_seam), torch.tensor([0.0, -height]), atol=0.3)
+        assert torch.allclose(shown(puppets, act(lids=0.5), at_seam), torch.zeros(2), atol=0.3)  # the eye stays
+        in_lid = px(puppets, upper, down=height / 2 - 0.05)
+        assert torch.allclose(shown(puppets, act(lids=0.5), in_lid), torch.tensor([0.0, -height / 2]), atol=0.3)
+
+
+def test_eyes_opened_wider_show_the_same_eye_higher(puppets: Puppets, act: Callable[..., Act]) -> None:
+    height = float((puppets.points[0, LOWER_LIDS[1], 1] - puppets.points[0, UPPER_LIDS[0], 1]) * SIDE * MARGIN / 2)
+    back = shown(puppets, act(lids=-0.3), px(puppets, UPPER_LIDS[0], down=-0.3 * height))
+    assert torch.allclose(back, torch.tensor([0.0, 0.3 * height]), atol=0.3)
+
+
+@pytest.mark.parametrize(
+    "name, landmark, way",
+    [
+        ("smile", CORNER, (1.0, -0.5)),
+        ("brows", BROW, (0.0, -1.0)),
+        ("yaw", NOSE, (1.0, 0.0)),
+        ("pitch", NOSE, (0, 1.0)),
+    ],
+)
+def test_what_moves_comes_from_the_other_side(
+    puppets: Puppets, act: Callable[..., Act], name: str, landmark: int, way: tuple[float, float]
+) -> None:
+    back = shown(puppets, act(**{name: 0.1}), px(puppets, landmark))
+    length = back.norm(dim=1)
+    assert (length > 0.5).all()
+    expected = -torch.tensor(way) / torch.tensor(way).norm()
+    assert torch.allclose(back / length[:, None], expected.expand_as(back), atol=0.12)
+    assert torch.allclose(shown(puppets, act(**{name: -0.1}), px(puppets, landmark)), -back, atol=0.2)
+
+
+def test_a_turning_head_keeps_the_middle_between_its_eyes_and_what_is_far(
+    puppets: Puppets, act: Callable[..., Act]
+) -> None:
+    turned = act(yaw=0.3, pitch=-0.2)
+    eyes = puppets.points[:, 36:48].mean(1)[:, None, None]
+    assert torch.allclose(shown(puppets, turned, eyes), torch.zeros(2), atol=0.05)
+    corner = torch.full((len(ROLLS), 1, 1, 2), -1.3)
+    assert torch.allclose(shown(puppets, turned, corner), torch.zeros(2), atol=0.05)
+
+
+def test_two_faces_move_alike_mirrored_ones_turning_the_other_way() -> None:
+    gap = torch.linspace(0, 0.3, 400)
+    mirrored = torch.arange(400) % 4 == 1
+    before, after = draw_acts(gap, mirrored, torch.Generator().manual_seed(0))
+    for field in fields(Act):
+        first, second = (getattr(act, field.name) for act in (before, after))
+        moved = (second - first).view(-1, 2)
+        if field.name == "yaw":
+            moved = moved * torch.where(mirrored, -1.0, 1.0).view(-1, 2)
+        if field.name == "mouth":  # lips cannot part less than not at all
+            assert 0 <= float(torch.minimum(first, second).min()) <= float(torch.maximum(first, second).max()) <= WIDEST
+            free = ((first > 0) & (second > 0) & (first < WIDEST) & (second < WIDEST)).view(-1, 2).all(1)
+            assert free.sum() > 100
+            moved = moved[free]
+        assert torch.allclose(moved[:, 0], moved[:, 1], atol=1e-6)
+        assert 0.2 < float((moved[:, 0].abs() > 1e-6).float().mean()) < 0.95
+        assert float(moved[:, 0].min()) < -1e-3 and float(moved[:, 0].max()) > 1e-3  # both ways
+    again, _ = draw_acts(gap, mirrored, torch.Generator().manual_seed(0))
+    assert torch.equal(again.mouth, before.mouth)
