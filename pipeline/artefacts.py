@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from pipeline.config import convert
 from pipeline.disk import damaged, disk_errors, load_json, save_json
 from pipeline.streams import FrameWriter, RecordLog, open_frames, read_npy_header
-from reanimate.types import ATTRIBUTES, FaceTrack, Float32, Identity, Latents, PoseDeltas, VideoInfo
+from reanimate.types import ATTRIBUTES, FaceTrack, Float32, Identity, Latents, PoseDeltas, Rehearsal, VideoInfo
 
 __all__ = [
     "FrameWriter", "RecordLog", "load_arrays", "load_deltas", "load_identity", "load_json", "load_latents",
-    "load_track", "open_frames", "save_arrays", "save_deltas", "save_identity", "save_json", "save_latents",
-    "save_track",
+    "load_rehearsal", "load_track", "open_frames", "save_arrays", "save_deltas", "save_identity", "save_json",
+    "save_latents", "save_rehearsal", "save_track",
 ]  # fmt: skip
 
 Shape = tuple[int | None, ...]
@@ -48,6 +48,13 @@ DELTAS: Like = {
     "deltas": (np.float32, (None, None, None)),
     "attributes": (np.float32, (None, len(ATTRIBUTES))),
     "head": (np.float32, (None, 4)),
+    "moves": (np.float32, (None, len(ATTRIBUTES))),
+}
+REHEARSAL: Like = {
+    "attribute": (np.int64, (None,)),
+    "shown": (np.float32, (None,)),
+    "rest": (np.float32, (len(ATTRIBUTES),)),
+    "offsets": (np.float32, (None, None, None)),
 }
 IDENTITY: Like = {"ws": (np.float32, (None, None)), "attributes": (np.float32, (len(ATTRIBUTES),))}
 
@@ -207,6 +214,7 @@ def save_deltas(folder: Path, deltas: PoseDeltas) -> None:
         "deltas": deltas.deltas,
         "attributes": _known(deltas.attributes, (len(deltas.deltas), len(ATTRIBUTES)), np.nan),
         "head": _known(deltas.head, (len(deltas.deltas), 4), 0.0),
+        "moves": _known(deltas.moves, (len(deltas.deltas), len(ATTRIBUTES)), np.nan),
     }
     save_arrays(folder / "deltas.npz", arrays, DELTAS)
     save_json(folder / "deltas.json", facts | {"scale": float(deltas.scale), "frame_rate": _rate(deltas.frame_rate)})
@@ -226,11 +234,34 @@ def load_deltas(folder: Path) -> PoseDeltas:
     expected = {"scale": float, "frame_rate": Fraction, "model": str, "normalisation": str}
     facts = _facts(folder / "deltas.json", expected)
     _check(folder / "deltas.json", facts["scale"] >= 0, "a scale below zero")
-    return PoseDeltas(arrays["deltas"], attributes=arrays["attributes"], head=arrays["head"], **facts)
+    moves = arrays["moves"] if np.isfinite(arrays["moves"]).all() else None
+    return PoseDeltas(arrays["deltas"], attributes=arrays["attributes"], head=arrays["head"], moves=moves, **facts)
 
 
 def _known(values: Float32 | None, shape: Shape, instead: float) -> Float32:
     return np.full(shape, instead, np.float32) if values is None else values  # type: ignore[arg-type]
+
+
+def save_rehearsal(folder: Path, rehearsal: Rehearsal) -> None:
+    """Write rehearsal.npz.
+
+    Raises:
+        StoreError: the disk would not have it.
+    """
+    save_arrays(folder / "rehearsal.npz", {name: getattr(rehearsal, name) for name in REHEARSAL}, REHEARSAL)
+
+
+def load_rehearsal(folder: Path) -> Rehearsal:
+    """What `save_rehearsal` wrote.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    path = folder / "rehearsal.npz"
+    arrays = load_arrays(path, REHEARSAL)
+    _check(path, len({len(arrays[name]) for name in ("attribute", "shown", "offsets")}) == 1, "not so many poses")
+    _check(path, all(np.isfinite(array).all() for array in arrays.values()), "poses that are not finite")
+    return Rehearsal(**arrays)
 
 
 def save_identity(folder: Path, identity: Identity) -> None:

@@ -1,8 +1,9 @@
 """Which stage feeds which. Read this page first.
 
 source ─ track ─ align ─ invert ─ decompose ─ (refine) ─ smooth ─┐ pose
-target ─ track ─ align ─ invert ─ decompose ─────────────────────┴ apply ─ synthesize ─ encode
-                                  identity                                                └ sound of the source
+target ─ track ─ align ─ invert ─ decompose ─────────────────────┼ apply ─ synthesize ─ encode
+                          │       identity                       │                        └ sound of the source
+                          └ rehearse ────────────────────────────┘
 
 refine is there where it is asked for. It, and apply with a limit, are also fed by `subspace`, which comes of the model.
 """
@@ -24,6 +25,7 @@ from pipeline.stages import (
     invert,
     load_pose,
     refine,
+    rehearse,
     smooth,
     subspace,
     synthesize,
@@ -46,6 +48,7 @@ SECTIONS: Mapping[str, type] = {
     "decompose": decompose.DecomposeParams,
     "refine": refine.RefineParams,
     "smooth": smooth.SmoothParams,
+    "rehearse": rehearse.RehearseParams,
     "apply": apply.ApplyParams,
     "synthesize": synthesize.SynthesizeParams,
     "encode": encode.EncodeParams,
@@ -178,11 +181,9 @@ def pose_nodes(source: Path, model: Model, chosen: Mapping[str, Any]) -> dict[st
         raise MediaError(source, "has a single frame; a source needs at least two to hold any motion")
     nodes = clip_nodes("source", source, model, chosen)
     pose, wanted = nodes["decompose"], chosen["refine"]
-    if wanted.regain or wanted.shrink:
-        inputs: dict[str, Node | FileInput] = {"pose": pose, "latents": nodes["invert"], "track": nodes["track"]}
-        inputs["subspace"] = subspace_node(model)
-        params = refine.RefineStageParams(**asdict(wanted), **_reference(model))
-        pose = nodes["refine"] = Node(refine.STAGE, params, inputs, "source/refine")
+    if wanted.shrink:
+        inputs: dict[str, Node | FileInput] = {"pose": pose, "subspace": subspace_node(model)}
+        pose = nodes["refine"] = Node(refine.STAGE, wanted, inputs, "source/refine")
     inputs = {"pose": pose, "track": nodes["track"]}
     nodes["smooth"] = Node(smooth.STAGE, chosen["smooth"], inputs, "source/smooth")
     return nodes
@@ -209,15 +210,27 @@ def apply_graph(pose: Path, target: Path, model: Model, chosen: Mapping[str, Any
     return Node(encode.SILENT, chosen["encode"], inputs, "encode")
 
 
+def moving_inputs(target: Path, pose: Node, model: Model, chosen: Mapping[str, Any]) -> dict[str, Node | FileInput]:
+    """What a stage that moves `target` as in `pose` is fed by; see apply.fed_by."""
+    nodes, more = clip_nodes("target", target, model, chosen), apply.fed_by(chosen["apply"])
+    inputs: dict[str, Node | FileInput] = {"identity": nodes["decompose"], "pose": pose}
+    if "rehearsal" in more:
+        how = asdict(chosen["rehearse"]) | {name: getattr(chosen["invert"], name) for name in ("loss", "norm", "lanes")}
+        given: dict[str, Node | FileInput] = {"track": nodes["track"], "latents": nodes["invert"]}
+        given["clip"] = FileInput(target)
+        params = rehearse.RehearseStageParams(**how, **_reference(model))
+        inputs["rehearsal"] = Node(rehearse.STAGE, params, given, "target/rehearse")
+    if "subspace" in more:
+        inputs["subspace"] = subspace_node(model)
+    return inputs
+
+
 def _frames(target: Path, pose: Node, model: Model, chosen: Mapping[str, Any], *, pose_first: bool = False) -> Node:
-    identity = clip_nodes("target", target, model, chosen)["decompose"]
+    wanted = chosen["apply"]
     # inputs are made in this order: what is quick to fail comes before what takes long
-    inputs: dict[str, Node | FileInput] = {"identity": identity, "pose": pose}
+    inputs = moving_inputs(target, pose, model, chosen)
     if pose_first:
-        inputs = {"pose": pose, "identity": identity}
-    stage = apply.STAGE
-    if chosen["apply"].limit:
-        stage, inputs["subspace"] = apply.LIMITED, subspace_node(model)
-    applied = Node(stage, chosen["apply"], inputs, "apply")
+        inputs = {"pose": pose, **inputs}
+    applied = Node(apply.stage(wanted), wanted, inputs, "apply")
     params = synthesize.SynthesizeStageParams(**asdict(chosen["synthesize"]), **_reference(model))
     return Node(synthesize.STAGE, params, {"latents": applied}, "synthesize")

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.artefacts import load_arrays
 from pipeline.evaluation import Performance, identified, performed, performer_nodes, whose
-from pipeline.graph import Model, clip_nodes, pose_nodes, settings, subspace_node
+from pipeline.graph import Model, moving_inputs, pose_nodes, settings
 from pipeline.runner import execute
 from pipeline.stage import Node, Reporter
 from pipeline.stages import watch
@@ -69,7 +69,6 @@ def measure(bench: Bench, source: str, target: str, setting: Setting, reporter: 
     (clip, performance), (face, who) = bench.sources[source], bench.targets[target]
     chosen = settings(bench.model, flags=setting.flags, sets=bench.sets)
     pose = pose_nodes(clip, bench.model, chosen)["smooth"]
-    identity = clip_nodes("target", face, bench.model, chosen)["decompose"]
     params = watch.WatchParams(
         **asdict(chosen["apply"]),
         most=setting.most,
@@ -78,8 +77,7 @@ def measure(bench: Bench, source: str, target: str, setting: Setting, reporter: 
         model_digest=bench.model.card.digest,
         model=str(bench.model.folder),
     )
-    inputs = {"identity": identity, "pose": pose, "subspace": subspace_node(bench.model)}
-    node = Node(watch.STAGE, params, inputs, "watch")
+    node = Node(watch.stage(params), params, moving_inputs(face, pose, bench.model, chosen), "watch")
     made = execute([node], bench.store, reporter, bench.device)
     return _row(load_arrays(made["watch"] / watch.SEEN, watch.WATCHED), performance, who)
 

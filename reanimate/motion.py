@@ -11,12 +11,15 @@ from typing import Literal
 
 import numpy as np
 
-from reanimate.types import NATURAL, Bool, Float32, Float64, Identity, Latents, PoseDeltas, shots
+from reanimate.types import NATURAL, Bool, Float32, Float64, Identity, Latents, PoseDeltas, Rehearsal, shots
 
 Normalisation = Literal["clip", "frame"]
 
 SCALE_FLOOR = 1e-4  # W+ units; a clip or frame that moves less is still, not blown up to unit RMS
 GROUPS = (4, 8)  # where the middle and the fine codes begin: 16 px and 64 px in a style generator
+OPEN = 0.8  # quantile of a shot's frames in which eyes are as open as they mostly are
+SHUT = 0.45  # of that opening: landmarks never see the lids of a closed eye meet
+WIDE = 1.3  # of it, and far more than any gap between lips: beyond, landmarks err
 NEAR = 0.5  # of NATURAL; frames so far apart in pose count as near each other
 
 
@@ -72,13 +75,13 @@ def _known(latents: Latents) -> Bool:
 
 
 def reference(deltas: PoseDeltas, identity: Identity) -> Float64:
-    """[L, D] the delta of the source frames whose pose is nearest to that of the identity's picture.
+    """[T] how much each source frame counts as one whose pose is that of the identity's picture; their sum is 1.
 
-    Subtracting it makes the motion relative to the target's own pose: where the source looks as the target does, the
-    target stays what it is. Frames count by a Gaussian of their distance in units of NATURAL, at least NEAR wide, so
-    that one odd frame does not decide. Zero where the pose of either is unknown.
+    Subtracting their mean makes the motion relative to the target's own pose: where the source looks as the target
+    does, the target stays what it is. Frames count by a Gaussian of their distance in units of NATURAL, at least NEAR
+    wide, so that one odd frame does not decide. Zero where the pose of either is unknown.
     """
-    nothing = np.zeros(deltas.deltas.shape[1:])
+    nothing = np.zeros(len(deltas.deltas))
     if deltas.attributes is None or identity.attributes is None:
         return nothing
     away = np.square((deltas.attributes - identity.attributes) / NATURAL).sum(1)
@@ -88,8 +91,53 @@ def reference(deltas: PoseDeltas, identity: Identity) -> Float64:
     away = np.where(known, away, np.inf)
     # relative to the nearest: a pose that the source never takes still has frames that come closest
     weights = np.exp(-(away - away.min()) / (2 * NEAR**2))
-    found: Float64 = np.tensordot(weights / weights.sum(), deltas.deltas.astype(np.float64), 1)
+    found: Float64 = weights / weights.sum()
     return found
+
+
+def moves_of(attributes: Float32, cuts: Bool) -> Float32 | None:
+    """What anybody is to show, see PoseDeltas.moves, of what landmarks showed [T, A]; None where they show nothing.
+
+    Heads are measured from the middle of the shot, as codes are. Mouths are not: a gap between lips is the same on
+    everybody, and who rests with closed lips cannot close them further. Eyes are measured by the person's own.
+    """
+    known = np.asarray(np.isfinite(attributes).all(1))
+    if not known.any():
+        return None
+    result = interpolate_missing(np.nan_to_num(attributes), known, cuts)
+    for shot in shots(cuts):
+        seen = shot if not known[shot].any() else np.arange(shot.start, shot.stop)[known[shot]]
+        result[shot, :2] -= result[seen, :2].mean(0)
+        open_eyes = max(float(np.quantile(result[seen, 3], OPEN)), 1e-3)
+        result[shot, 3] = (result[shot, 3] / open_eyes - SHUT) / (1 - SHUT)
+    result[:, 2:] = np.clip(result[:, 2:], 0, WIDE)
+    return result
+
+
+def rehearsed(rehearsal: Rehearsal, moves: Float64) -> Float64:
+    """[T, L, D] offsets from an identity that shows `moves` [T, A]: straight between its poses, and no farther.
+
+    What attributes do is added up.
+    """
+    total = np.zeros((len(moves), *rehearsal.offsets.shape[1:]))
+    for i in range(moves.shape[1]):
+        mine = rehearsal.attribute == i
+        at = np.append(rehearsal.shown[mine], rehearsal.rest[i]).astype(np.float64)
+        poses = np.concatenate([rehearsal.offsets[mine], np.zeros_like(rehearsal.offsets[:1])]).astype(np.float64)
+        order = np.argsort(at, kind="stable")
+        place = np.interp(moves[:, i], at[order], np.arange(len(at)))
+        before, share = np.floor(place).astype(int), (place % 1)[:, None, None]
+        after = np.minimum(before + 1, len(at) - 1)
+        total += poses[order][before] * (1 - share) + poses[order][after] * share
+    return total
+
+
+def unexplained(deltas: Float32, moves: Float32) -> Float32:
+    """Deltas [T, L, D] less what goes along with moves [T, A], by regression over the frames."""
+    about = moves.astype(np.float64) - moves.mean(0, dtype=np.float64)
+    flat = deltas.reshape(len(deltas), -1).astype(np.float64)
+    rest = flat - about @ np.linalg.lstsq(about, flat, rcond=None)[0]
+    return np.asarray(rest.reshape(deltas.shape), np.float32)
 
 
 def layer_groups(num_ws: int) -> tuple[slice, slice, slice]:
@@ -136,21 +184,24 @@ def apply(
     layers: Sequence[int] | None = None,
     group_gains: Sequence[float] = (1.0, 1.0, 1.0),
     away_from: Float64 | None = None,
+    own: Float64 | None = None,
 ) -> Float32:
-    """Codes [T, L, D] of `identity` moving like `deltas`: identity + gain * scale * (deltas - away_from).
+    """Codes [T, L, D] of `identity` moving like `deltas`: identity + gain * (scale * (deltas - away_from) + own).
 
     `scale` (W+ units) defaults to the clip's own; `layers` limits the motion to those of the L codes; `group_gains`
-    multiply that of the coarse, middle and fine ones; `away_from` [L, D] defaults to nothing, see `reference`.
+    multiply that of the coarse, middle and fine ones; `away_from` [L, D] and the identity's `own` movements [T, L, D]
+    default to nothing, see `reference` and `rehearsed`.
 
     Raises:
         ValueError: identity and deltas differ in L or D.
     """
     if identity.ws.shape != deltas.deltas.shape[1:]:
         raise ValueError(f"identity {identity.ws.shape} and deltas {deltas.deltas.shape[1:]} are of different models")
-    gains = np.full(len(identity.ws), gain * (deltas.scale if scale is None else scale))
+    gains = np.full(len(identity.ws), gain, np.float64)
     for group, factor in zip(layer_groups(len(gains)), group_gains, strict=True):
         gains[group] *= factor
     if layers is not None:
         gains[np.setdiff1d(np.arange(len(gains)), np.asarray(layers, int))] = 0
     moved = deltas.deltas.astype(np.float64) - (0.0 if away_from is None else away_from)
+    moved = moved * (deltas.scale if scale is None else scale) + (0.0 if own is None else own)
     return np.asarray(identity.ws + gains[:, None] * moved, np.float32)

@@ -4,9 +4,11 @@
     attributes  float32 [T, A], yaw and pitch in degrees, opening of mouth and eyes; NaN where no face was seen
     head        float32 [T, 4], what alignment took away: roll (radians), log of the size, shift right and down in
                 halves of a crop's side
+    moves       float32 [T, A], what anybody is to show: yaw and pitch in degrees from the middle of the shot, the gap
+                between the lips, eyes from 0, shut, to 1
     header      JSON text: format, version, scale (W+ units), frame_rate ("30000/1001"), model (digest), normalisation
 
-A file without attributes and head is read too. The mean itself, which is who was filmed, is not in the file.
+A file without attributes, head and moves is read too. The mean itself, which is who was filmed, is not in the file.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from reanimate.types import ATTRIBUTES, Float32, PoseDeltas
 
 FORMAT, VERSION = "reanimate-pose", 2
 MAX_BYTES = 1 << 32  # of deltas: an hour at 60 frames per second is 4.4e9 numbers in the largest official model
-ARRAYS = ("deltas", "attributes", "head")
+ARRAYS = ("deltas", "attributes", "head", "moves")
 MAX_HEAD = 100.0  # radians, or halves of a crop's side: anything more is no head
 # what zipfile raises over a damaged archive; RuntimeError for one that says it is encrypted
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError)
@@ -80,12 +82,15 @@ def load_pose(path: Path) -> PoseDeltas:
             raise ValueError("attributes are not of these frames")
         if head is not None and not (head.shape == (len(deltas), 4) and (np.abs(head) <= MAX_HEAD).all()):
             raise ValueError("head is not of these frames, or out of range")
+        moves = found.get("moves")
+        if moves is not None and not (moves.shape == (len(deltas), len(ATTRIBUTES)) and np.isfinite(moves).all()):
+            raise ValueError("moves are not of these frames, or not finite")
         rate = Fraction(*(int(part) for part in str(header["frame_rate"]).split("/")))
         scale = float(header["scale"])
         if not (0 < rate < 1000 and 0 <= scale < 1e6):
             raise ValueError("scale or rate out of range")
         normalisation = str(header["normalisation"])
-        return PoseDeltas(deltas, scale, rate, str(header["model"]), normalisation, attributes, head)
+        return PoseDeltas(deltas, scale, rate, str(header["model"]), normalisation, attributes, head, moves)
     except FileNotFoundError as error:
         raise MediaError(path, "no such file") from error
     except OSError as error:

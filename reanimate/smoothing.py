@@ -140,7 +140,10 @@ def smooth(
         values = deltas.deltas[:, group]
         if width > 0 and values.size:
             result[:, group] = filtered(values, width, deltas.frame_rate, cuts, method)
-    return replace(deltas, deltas=result)
+    moves = deltas.moves
+    if moves is not None and seconds > 0:
+        moves = filtered(moves, seconds, deltas.frame_rate, cuts, method)
+    return replace(deltas, deltas=result, moves=moves)
 
 
 def filtered(

@@ -16,7 +16,6 @@ from reanimate.types import NATURAL, Float64
 NUISANCE = 0.1  # of W's covariance: how much of what tells people apart strays into the codes of one clip
 RIDGE = 0.01  # of W's mean variance, added before anything is inverted
 KNEE = 0.5  # of the bound: shorter movements are left as they are
-LEAST_FRAMES = 8  # with a face, of which it can be told how much of a movement arrived
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,31 +58,6 @@ def shrink(offsets: Float64, space: Subspace, share: float) -> Float64:
     noise = NUISANCE * space.covariance + _ridge(space.covariance)
     keep = np.linalg.solve(pose + noise, pose)  # the transpose of the filter: codes are rows
     return (1 - share) * offsets + share * (offsets @ keep)
-
-
-def arrived(shown: Float64, seen: Float64) -> Float64:
-    """[A] how much of each attribute's movement in `shown` [T, A] is in `seen` [T, A], from 0 to 1.
-
-    The slope of a regression, which noise in what is seen leaves as it is. NaN in either counts as unknown.
-    """
-    slopes = np.ones(shown.shape[1])
-    for i in range(len(slopes)):
-        known = np.isfinite(shown[:, i]) & np.isfinite(seen[:, i])
-        moved, answer = (
-            (curve[known, i] - curve[known, i].mean() for curve in (shown, seen)) if known.any() else ([], [])
-        )
-        power = float(np.sum(np.square(moved)))
-        if known.sum() >= LEAST_FRAMES and power > 0:
-            slopes[i] = np.clip(float(np.sum(np.multiply(moved, answer))) / power, 0, 1)
-    return slopes
-
-
-def regain(offsets: Float64, shown: Float64, lost: Float64, space: Subspace) -> Float64:
-    """Offsets [T, L, D] and, along the model's directions, the lost shares [A] of what landmarks showed [T, A].
-
-    `shown` is finite, each attribute less its mean. All layers move alike, as in W.
-    """
-    return offsets + ((shown * lost) @ space.directions)[:, None]
 
 
 def soft_limit(offsets: Float64, space: Subspace) -> Float64:

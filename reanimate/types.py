@@ -20,6 +20,7 @@ UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
+Int64 = NDArray[np.int64]
 
 ATTRIBUTES = ("yaw", "pitch", "mouth", "eyes")
 """What landmarks show of a pose, in the units of faces.expression.Expression; A of them."""
@@ -98,6 +99,22 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Rehearsal:
+    """What an identity's code does when its own face moves, one attribute at a time: M poses, the one at rest not among
+    them.
+    """
+
+    attribute: Int64
+    """[M] which of ATTRIBUTES moves."""
+    shown: Float32
+    """[M] how far, as in PoseDeltas.moves."""
+    rest: Float32
+    """[A] the same at rest."""
+    offsets: Float32
+    """[M, L, D] from the code at rest."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PoseDeltas:
     """A performance without its performer: `identity + gain * scale * deltas` are latents."""
 
@@ -115,3 +132,6 @@ class PoseDeltas:
     head: Float32 | None = None
     """[T, 4] what alignment took away: roll (radians, clockwise), log of the size, and shift right and down in halves
     of a crop's side, each less its shot's mean; None where nobody looked."""
+    moves: Float32 | None = None
+    """[T, A] what anybody is to show, without gaps: yaw and pitch in degrees from the middle of the shot, the gap
+    between the lips, and eyes from 0, shut, to 1, as open as they mostly are. None where no landmarks tell."""

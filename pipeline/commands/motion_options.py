@@ -14,6 +14,11 @@ _MOTION = (
     click.option("--reference", type=click.Choice(["mean", "nearest"]), default=None,
                  help="The target's own pose stands for the source's mean, or for the frames most like it. "
                  "[default: mean]"),
+    click.option("--rehearse/--no-rehearse", default=None,
+                 help="Move head, mouth and eyes as the target's own picture does when it is made to perform. "
+                 "[default: rehearse]"),
+    click.option("--carry", type=float, default=None, metavar="SHARE",
+                 help="How much is then added of what else the source does. [default: 0.5]"),
     click.option("--limit/--no-limit", default=None, help="No code moves farther than the model's own differ. "
                  "[default: no limit]"),
     click.option("--hold-colour/--free-colour", default=None,
@@ -28,8 +33,6 @@ _POSE = (
     click.option("--filter", "method", default=None,
                  type=click.Choice(["moving-average", "gaussian", "savitzky-golay", "one-euro"]),
                  help="What smooths; one-euro looks at no later frame. [default: moving-average]"),
-    click.option("--regain", type=float, default=None, metavar="SHARE",
-                 help="Put back so much of the motion that inversion lost, as landmarks show it. [default: 0]"),
     click.option("--shrink", type=float, default=None, metavar="SHARE",
                  help="Draw the motion so far towards what is pose in this model. [default: 0]"),
 )  # fmt: skip

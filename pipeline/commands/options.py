@@ -105,9 +105,9 @@ def prepare(**flags: Any) -> Setup:
     overrides = {
         "track": {"face": flags.get("face")},
         "align": {"on_missing_face": flags.get("on_missing_face")},
-        "refine": {name: flags.get(name) for name in ("regain", "shrink")},
+        "refine": {"shrink": flags.get("shrink")},
         "smooth": {"seconds": flags.get("smooth"), "method": flags.get("method")},
-        "apply": {name: flags.get(name) for name in ("gain", "reference", "limit")}
+        "apply": {name: flags.get(name) for name in ("gain", "reference", "rehearse", "carry", "limit")}
         | {"layers": parse_layers(flags.get("layers"))},
         "synthesize": {"hold_colour": flags.get("hold_colour")},
         "encode": {name: flags.get(name) for name in ("size", "head_motion")},

@@ -11,7 +11,7 @@ from pipeline.artefacts import load_latents, load_track, save_deltas, save_ident
 from pipeline.stage import Job, Stage
 from reanimate.faces.align import head_motion
 from reanimate.faces.expression import express
-from reanimate.motion import Normalisation, canonical_frame, decompose
+from reanimate.motion import Normalisation, canonical_frame, decompose, moves_of
 from reanimate.types import ATTRIBUTES, FaceTrack, Float32, Identity
 
 
@@ -48,7 +48,8 @@ def run(job: Job) -> None:
         identity = Identity(latents.ws[frame], seen[frame])
         job.reporter.say(f"frame {frame} stands for the whole clip where this is the target")
     save_identity(job.folder, identity)
-    save_deltas(job.folder, replace(deltas, attributes=seen, head=head_motion(track.quads, track.cuts)))
+    head, moves = head_motion(track.quads, track.cuts), moves_of(seen, track.cuts)
+    save_deltas(job.folder, replace(deltas, attributes=seen, head=head, moves=moves))
 
 
 def attributes(track: FaceTrack) -> Float32:
@@ -57,4 +58,4 @@ def attributes(track: FaceTrack) -> Float32:
     return np.stack([getattr(found, name) for name in ATTRIBUTES], 1).astype(np.float32)
 
 
-STAGE = Stage("decompose", 2, ("latents", "track"), DecomposeStageParams, run)
+STAGE = Stage("decompose", 3, ("latents", "track"), DecomposeStageParams, run)

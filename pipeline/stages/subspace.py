@@ -54,7 +54,7 @@ def run(job: Job) -> None:
     try:
         found = measure(ws[:, 0].cpu().double().numpy(), np.concatenate(seen), np.concatenate(colours))
     except ValueError as error:
-        reason = "hardly any of its pictures shows a face, so that nothing is known of poses; do without --regain, "
+        reason = "hardly any of its pictures shows a face, so that nothing is known of poses; do without "
         raise ModelError(params.model, f"{reason}--shrink and --limit") from error
     arrays = {"directions": found.directions, "covariance": found.covariance, "bound": np.array([found.bound])}
     save_arrays(job.folder / FILE, arrays, MEASURED)

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from pipeline.artefacts import Like, load_deltas, load_identity, save_arrays
+from pipeline.artefacts import Like, load_deltas, save_arrays
 from pipeline.stage import Job, Stage
-from pipeline.stages.apply import ApplyParams, moved
-from pipeline.stages.subspace import load_subspace
+from pipeline.stages.apply import ApplyParams, fed_by, moved
 from reanimate.agreement import restlessness
 from reanimate.checkpoints.bundle import load_bundle
 from reanimate.colour import ColourHold
@@ -48,7 +47,7 @@ class WatchParams(ApplyParams):
 def run(job: Job) -> None:
     """Identity and PoseDeltas to what is seen of each frame; restlessness means something of all frames only."""
     params, pose = job.params, load_deltas(job.inputs["pose"])
-    ws = moved(load_identity(job.inputs["identity"]), pose, params, load_subspace(job.inputs["subspace"]))
+    ws = moved(job, params, pose)
     count = len(ws)
     chosen = np.unique(np.linspace(0, count - 1, min(params.most or count, count)).round().astype(int))
     pictures = _pictures(job, ws, chosen, pose)
@@ -88,4 +87,7 @@ def _pictures(job: Job, ws: Float32, chosen: np.ndarray[tuple[int], np.dtype[np.
     return pictures
 
 
-STAGE = Stage("watch", 2, ("pose", "identity", "subspace"), WatchParams, run)
+def stage(params: WatchParams) -> Stage:
+    """The stage with the inputs that its parameters ask for."""
+    more = fed_by(params)
+    return Stage("-".join(["watch", *more]), 3, ("pose", "identity", *more), WatchParams, run)

@@ -158,7 +158,8 @@ def _steady(picture: UInt8, landmarks: Float32) -> Float32:
     width = BOX_WIDTH * size
     x, y = float(middle[0]), float(middle[1]) + BOX_DOWN * size
     found = [_predict(picture, x + dx * width, y + dy * width, share * width) for dx, dy, share in BOXES]
-    return np.mean(found, 0, dtype=np.float32)
+    steady: Float32 = np.mean(found, 0, dtype=np.float32)
+    return steady
 
 
 def _search_scales(picture: UInt8, sides: tuple[int, ...]) -> Iterator[tuple[UInt8, float]]:

@@ -178,6 +178,11 @@ class Inverter:
         memory = memory.copy() if memory is not None else Memory()
         return self._optimise(target, start, params.steps, params.warm_lr, memory, params.proximity, None)
 
+    def near(self, target: torch.Tensor, ws: torch.Tensor, passes: int, lr: float) -> torch.Tensor:
+        """Codes [N, L, D] of pictures, found from codes near them; the step size is in units of W's RMS."""
+        start = from_ws(self.generator, self.params.space, ws)
+        return self._optimise(target, start, passes, lr, Memory(), 0.0, None).ws
+
     def draw(self, variable: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """[N, 3, R, R] the pictures of a solution's variable and noise."""
         ws = to_ws(self.generator, self.params.space, variable)

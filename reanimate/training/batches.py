@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from reanimate.faces.puppet import Act, Puppets, sampled_at
 from reanimate.images import resize
+from reanimate.training.acts import draw_acts
 from reanimate.training.data import (
     MARGIN,
     Faces,
     crops_at,
     draw_alignment,
     jittered,
-    sampled_at,
     sampling_weights,
 )
-from reanimate.training.puppet import Act, Puppets, draw_acts
 from reanimate.types import UInt8
 
 _MIX = 0x9E3779B97F4A7C15  # spreads (seed, images) over a generator's 64 bits
@@ -47,7 +47,8 @@ class Batches:
     def __init__(self, faces: Faces, resolution: int, device: str) -> None:
         self.resolution, self.device = resolution, device
         self.pictures = torch.from_numpy(_thinned(faces, resolution)).to(device)
-        self.puppets = Puppets(faces, device)
+        places = (2 * faces.landmarks / faces.resolution - 1) / MARGIN
+        self.puppets = Puppets(torch.from_numpy(places.astype(np.float32)).to(device))
         weights = sampling_weights(faces)
         self.cumulative = torch.from_numpy(np.cumsum(weights)).to(device)
 

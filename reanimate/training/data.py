@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from reanimate.errors import FaceNotFound, MediaError
 from reanimate.faces.align import crop, pose_from_quad, quad_from_landmarks, quad_from_pose
+from reanimate.faces.puppet import sampled_at
 from reanimate.images import decode, encode_webp, is_picture, read_image
 from reanimate.types import Bool, Float32, UInt8
 
@@ -191,11 +192,6 @@ def draw_alignment(count: int, generator: torch.Generator, mirror: bool = True) 
     flip = torch.where(draw[:, 4] < 0.5, -1.0, 1.0) if mirror else torch.ones_like(scale)
     cos, sin = torch.cos(roll) * scale, torch.sin(roll) * scale
     return torch.stack([cos * flip, -sin, dx, sin * flip, cos, dy], 1).view(count, 2, 3)
-
-
-def sampled_at(pictures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Pictures [N, 3, S, S] at places [N, H, W, 2] in [-1, 1], mirrored beyond their edges."""
-    return functional.grid_sample(pictures, places, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
 def crops_at(

@@ -9,6 +9,7 @@ import random
 import struct
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from pipeline.artefacts import (
     load_identity,
     load_json,
     load_latents,
+    load_rehearsal,
     load_track,
     open_frames,
     save_arrays,
@@ -31,10 +33,11 @@ from pipeline.artefacts import (
     save_identity,
     save_json,
     save_latents,
+    save_rehearsal,
     save_track,
 )
 from reanimate.errors import StoreError
-from reanimate.types import FaceTrack, Identity, Latents, PoseDeltas, VideoInfo
+from reanimate.types import FaceTrack, Identity, Latents, PoseDeltas, Rehearsal, VideoInfo
 
 RATE = Fraction(30000, 1001)
 
@@ -74,9 +77,24 @@ def test_latents_deltas_and_identity_come_back(tmp_path: Path) -> None:
     again = load_deltas(tmp_path)
     np.testing.assert_array_equal(again.deltas, deltas.deltas)
     assert (again.scale, again.frame_rate, again.model, again.normalisation) == (0.5, RATE, "sha256:x", "clip")
+    assert again.moves is None
+    save_deltas(tmp_path, replace(deltas, moves=noise(3, 4)))
+    np.testing.assert_array_equal(load_deltas(tmp_path).moves, noise(3, 4))
     identity = Identity(noise(2, 4))
     save_identity(tmp_path, identity)
     np.testing.assert_array_equal(load_identity(tmp_path).ws, identity.ws)
+
+
+def test_rehearsal_comes_back_and_a_broken_one_is_refused(tmp_path: Path) -> None:
+    rehearsal = Rehearsal(np.array([0, 2, 2]), noise(3), noise(4), noise(3, 2, 4))
+    save_rehearsal(tmp_path, rehearsal)
+    found = load_rehearsal(tmp_path)
+    for name in ("attribute", "shown", "rest", "offsets"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(rehearsal, name))
+    for broken in (replace(rehearsal, shown=noise(2)), replace(rehearsal, rest=np.full(4, np.nan, np.float32))):
+        save_rehearsal(tmp_path, broken)
+        with pytest.raises(StoreError):
+            load_rehearsal(tmp_path)
 
 
 def test_same_arrays_are_the_same_bytes(tmp_path: Path) -> None:

@@ -12,10 +12,13 @@ from reanimate.motion import (
     decompose,
     interpolate_missing,
     layer_groups,
+    moves_of,
     reference,
+    rehearsed,
+    unexplained,
 )
 from reanimate.smoothing import smooth
-from reanimate.types import Identity, Latents, PoseDeltas
+from reanimate.types import Identity, Latents, PoseDeltas, Rehearsal
 
 RATE = Fraction(30000, 1001)
 
@@ -250,10 +253,11 @@ def test_relative_motion_leaves_the_target_alone_where_the_source_looks_like_it(
     yaws[:, 0] = np.linspace(-80, 80, 9)
     deltas = posed(yaws)
     identity = Identity(np.zeros((6, 8), np.float32), np.array([40, 0, 0, 0], np.float32))
-    ws = apply(identity, deltas, away_from=reference(deltas, identity))
+    ws = apply(identity, deltas, away_from=np.tensordot(reference(deltas, identity), deltas.deltas, 1))
     assert np.abs(ws[6]).max() < 0.3 < np.abs(ws[4]).max(), "frame 6 has the target's yaw"
     far = Identity(identity.ws, np.array([120, 0, 0, 0], np.float32))
-    np.testing.assert_allclose(reference(deltas, far), deltas.deltas[8], atol=0.3, err_msg="the nearest there is")
+    assert reference(deltas, far)[8] > 0.9, "the nearest there is"
+    assert reference(deltas, far).sum() == pytest.approx(1)
 
 
 def test_pose_that_nobody_knows_is_no_reference() -> None:
@@ -279,3 +283,60 @@ def test_canonical_frame_of_a_clip_without_landmarks_is_the_one_nearest_the_mean
     latents = clip(20)
     latents.ws[7] = latents.ws.mean(0)
     assert canonical_frame(latents, np.full((20, 4), np.nan, np.float32)) == 7
+
+
+def test_moves_are_heads_from_the_middle_of_the_shot_lips_apart_and_eyes_by_their_own() -> None:
+    attributes = np.array(
+        [
+            [10, 2, 0.1, 0.3],
+            [20, 4, 0.0, 0.3],
+            [np.nan] * 4,
+            [30, 6, 0.2, 0.135],
+            [-40, 0, 0.0, 0.2],
+            [-20, 0, 0.3, 0.2],
+        ],
+        np.float32,
+    )
+    moves = moves_of(attributes, np.array([True, False, False, False, True, False]))
+    assert moves is not None
+    np.testing.assert_allclose(moves[:, 0], [-10, 0, 5, 10, -10, 10], atol=1e-5)
+    np.testing.assert_allclose(moves[:4, 1], [-2, 0, 1, 2], atol=1e-5)
+    np.testing.assert_allclose(moves[:, 2], [0.1, 0.0, 0.1, 0.2, 0.0, 0.3], atol=1e-5)
+    np.testing.assert_allclose(moves[[0, 1, 3, 4, 5], 3], [1, 1, 0, 1, 1], atol=1e-5)
+    assert moves_of(np.full((3, 4), np.nan, np.float32), np.zeros(3, bool)) is None
+
+
+def rehearsal() -> Rehearsal:
+    """Yaw at -20 and 20 degrees, and lips 0.3 apart where they are 0.1 apart at rest."""
+    offsets = np.random.default_rng(0).normal(size=(3, 6, 8)).astype(np.float32)
+    rest = np.array([0, 0, 0.1, 1], np.float32)
+    return Rehearsal(np.array([0, 0, 2]), np.array([20, -20, 0.3], np.float32), rest, offsets)
+
+
+def test_between_rehearsed_poses_codes_are_drawn_straight_and_beyond_them_they_stay() -> None:
+    known = rehearsal()
+    moves = np.array(
+        [[0, 0, 0.1, 1], [10, 5, 0.1, 0], [-20, 0, 0.1, 1], [90, 0, 0.1, 1], [0, 0, 0.2, 1], [20, 0, 0.3, 1]]
+    )
+    found = rehearsed(known, moves)
+    right, left, wide = known.offsets.astype(np.float64)
+    expected = np.stack([0 * right, right / 2, left, right, wide / 2, right + wide])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_what_goes_along_with_moves_is_taken_out_of_deltas() -> None:
+    rng = np.random.default_rng(0)
+    moves = rng.normal(size=(50, 4)).astype(np.float32)
+    along, other = rng.normal(size=(4, 48)), rng.normal(size=(50, 48))
+    left = unexplained((moves @ along + 3).reshape(50, 6, 8).astype(np.float32), moves)
+    np.testing.assert_allclose(left, 3, atol=1e-4)
+    rest = unexplained(other.reshape(50, 6, 8).astype(np.float32), moves).reshape(50, 48)
+    np.testing.assert_allclose((moves - moves.mean(0)).T @ rest, 0, atol=1e-3)
+
+
+def test_own_movements_are_added_in_their_own_units_and_times_the_gain() -> None:
+    identity, deltas = decompose(clip())
+    own = np.random.default_rng(0).normal(size=deltas.deltas.shape)
+    moved = apply(identity, deltas, 2.0, scale=0.0, layers=(1, 3), own=own) - identity.ws
+    np.testing.assert_allclose(moved[:, [1, 3]], 2 * own[:, [1, 3]], atol=1e-5)
+    assert not moved[:, [0, 2, 4, 5]].any()

@@ -29,8 +29,9 @@ HEADER = {
 
 def pose(num_frames: int = 5) -> PoseDeltas:
     deltas = np.random.default_rng(0).normal(size=(num_frames, 6, 8)).astype(np.float32)
-    shown, head = (np.linspace(-1, 1, num_frames * 4, dtype=np.float32).reshape(num_frames, 4) * k for k in (9, 1))
-    return PoseDeltas(deltas, 0.1 + 0.2, Fraction(30000, 1001), "a" * 64, attributes=shown, head=head)
+    values = np.linspace(-1, 1, num_frames * 4, dtype=np.float32).reshape(num_frames, 4)
+    more = {"attributes": 9 * values, "head": values, "moves": 5 * values}
+    return PoseDeltas(deltas, 0.1 + 0.2, Fraction(30000, 1001), "a" * 64, **more)
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -62,7 +63,7 @@ def test_pose_comes_back_exactly(tmp_path: Path) -> None:
     saved = pose()
     save_pose(tmp_path / "pose.npz", saved)
     loaded = load_pose(tmp_path / "pose.npz")
-    for name in ("deltas", "attributes", "head"):
+    for name in ("deltas", "attributes", "head", "moves"):
         found = getattr(loaded, name)
         assert np.array_equal(found, getattr(saved, name)) and found.dtype == np.float32
     assert (loaded.scale, loaded.frame_rate, loaded.model, loaded.normalisation) == (
@@ -81,7 +82,7 @@ def test_name_is_kept_as_given_and_nothing_else_is_left(tmp_path: Path) -> None:
 def test_plain_numpy_reads_it(tmp_path: Path) -> None:
     save_pose(tmp_path / "pose.npz", pose())
     with np.load(tmp_path / "pose.npz", allow_pickle=False) as data:
-        assert sorted(data.files) == ["attributes", "deltas", "head", "header"]
+        assert sorted(data.files) == ["attributes", "deltas", "head", "header", "moves"]
         header = json.loads(str(data["header"]))
         assert data["deltas"].shape == (5, 6, 8)
     assert header["frame_rate"] == "30000/1001"
@@ -91,13 +92,13 @@ def test_plain_numpy_reads_it(tmp_path: Path) -> None:
 def test_who_was_filmed_is_not_in_the_file(tmp_path: Path) -> None:
     save_pose(tmp_path / "pose.npz", pose())
     with zipfile.ZipFile(tmp_path / "pose.npz") as archive:
-        assert sorted(archive.namelist()) == ["attributes.npy", "deltas.npy", "head.npy", "header.npy"]
+        assert sorted(archive.namelist()) == ["attributes.npy", "deltas.npy", "head.npy", "header.npy", "moves.npy"]
 
 
 def test_hand_made_file_is_read(tmp_path: Path) -> None:
     loaded = load_pose(write(tmp_path / "pose.npz"))
     assert (loaded.scale, loaded.frame_rate) == (0.25, Fraction(30000, 1001))
-    assert loaded.attributes is None and loaded.head is None, "they may be left out"
+    assert loaded.attributes is None and loaded.head is None and loaded.moves is None, "they may be left out"
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((4, 4)), np.zeros((5, 3)), np.full((5, 4), np.nan), np.full((5, 4), 1e9)])
@@ -105,6 +106,14 @@ def test_head_that_is_none_is_one_line_of_error(tmp_path: Path, wrong: np.ndarra
     path = write(tmp_path / "pose.npz")
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("head.npy", npy(wrong.astype(np.float32)))
+    refused(path)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((4, 4)), np.zeros((5, 3)), np.full((5, 4), np.nan)])
+def test_moves_that_are_none_are_one_line_of_error(tmp_path: Path, wrong: np.ndarray) -> None:
+    path = write(tmp_path / "pose.npz")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("moves.npy", npy(wrong.astype(np.float32)))
     refused(path)
 
 

@@ -1,11 +1,11 @@
-"""Poses among a model's codes: found where planted; shrinking, regaining and limiting do what they say."""
+"""Poses among a model's codes: found where planted; shrinking and limiting do what they say."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from reanimate.subspace import KNEE, Subspace, arrived, measure, regain, shrink, soft_limit
+from reanimate.subspace import KNEE, Subspace, measure, shrink, soft_limit
 from reanimate.types import NATURAL
 
 WIDTH = 24
@@ -50,29 +50,6 @@ def test_shrinking_keeps_pose_and_drops_what_is_none(space: Subspace) -> None:
     np.testing.assert_array_equal(shrink(offsets, space, 0.0), offsets)
     half = (offsets + shrink(offsets, space, 1.0)) / 2
     np.testing.assert_allclose(shrink(offsets, space, 0.5), half)
-
-
-def test_share_that_arrived_is_a_slope_which_noise_leaves() -> None:
-    rng = np.random.default_rng(0)
-    shown = rng.normal(size=(400, 4))
-    seen = shown * [1.0, 0.4, 0.0, 1.7] + 0.5 * rng.normal(size=(400, 4))
-    np.testing.assert_allclose(arrived(shown, seen), [1, 0.4, 0, 1], atol=0.1)
-
-
-def test_what_cannot_be_told_counts_as_arrived() -> None:
-    shown = np.random.default_rng(0).normal(size=(20, 4))
-    seen = np.zeros((20, 4))
-    seen[:, 0], seen[5:, 1] = np.nan, np.nan
-    shown[:, 2] = 0
-    assert arrived(shown, seen).tolist() == [1, 1, 1, 0]
-
-
-def test_regaining_adds_the_lost_share_along_the_directions_in_all_layers(space: Subspace) -> None:
-    shown = np.random.default_rng(0).normal(size=(9, 4)) * NATURAL
-    offsets = np.random.default_rng(1).normal(size=(9, 6, WIDTH))
-    added = regain(offsets, shown, np.array([0.5, 0, 0, 0]), space) - offsets
-    np.testing.assert_allclose(added, np.repeat((0.5 * shown[:, :1] * space.directions[0])[:, None], 6, 1), atol=1e-12)
-    np.testing.assert_array_equal(regain(offsets, shown, np.zeros(4), space), offsets)
 
 
 def test_limit_leaves_small_movements_bounds_large_ones_and_keeps_directions(space: Subspace) -> None:

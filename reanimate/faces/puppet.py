@@ -1,8 +1,8 @@
 """Photographs made to perform: mouths and eyes opened and closed, heads turned a little, by warping.
 
-Only a face before and after a movement shows whether codes add, and single photographs do not hold both. A warp by
-landmarks does, roughly: lips part along their own line and take the jaw along, lids slide over the eyes, and a head
-turns as an ellipsoid with a nose would. What opens between closed lips is painted dark.
+A single photograph does not hold what a face looks like before and after a movement. A warp by landmarks does, roughly:
+lips part along their own line and take the jaw along, lids slide over the eyes, and a head turns as an ellipsoid with a
+nose would. What opens between closed lips is painted dark.
 
 Everything is an inverse map, from where a pixel lies to where it is taken from, so that parts are chained by calling
 one after the other and a picture is sampled once. Lengths are eye spans: the distance between the outer corners of the
@@ -11,17 +11,15 @@ eyes seen from the front.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-import numpy as np
 import torch
+from torch.nn import functional
 
-from reanimate.training.data import MARGIN, Faces, sampled_at
-
-WIDEST = 0.35  # gap between lips
 OPENED = (0.02, 0.08)  # gaps between the lips of a photograph: up to the first nothing of the mouth is seen, then all
 DARK = 0.25  # what is between lips, of their own brightness
 _JAW = 2.5  # how much wider the lower lip's movement gets for each eye span below it
+_LEAST_CHIN = 0.1  # below the lip
 _NECK = 0.7  # below the chin, over which less and less follows the jaw
 _HEAD = (0.85, 1.25)  # half width and half height of the ellipsoid
 _DEPTH, _NOSE, _NOSE_WIDTH = 0.8, 0.2, 0.16
@@ -29,6 +27,7 @@ _AROUND = 1.8  # sizes of the ellipsoid, beyond which nothing turns with it
 _SOFT = 0.22  # width of what moves with a corner of the mouth or a brow
 _THIN = 1e-3  # nothing is divided by less
 _SIDE = 1.4  # eye spans from eyes to mouth, at least: turned heads have their eyes closer together
+_WITH_JAW = (4, 5, 6, 7, 8, 9, 10, 11, 12, 55, 56, 57, 58, 59, 65, 66, 67)
 _ON_LIPS = (50, 52, 56, 57, 58)
 _EYES = (
     ((36, 39), (37, 38), (41, 40), (17, 18, 19, 20, 21)),
@@ -55,11 +54,11 @@ class Act:
 
 
 class Puppets:
-    """Faces of a training set, and what can be moved in them. Places are those of stored crops, in [-1, 1]."""
+    """Faces in upright pictures, and what can be moved in them."""
 
-    def __init__(self, faces: Faces, device: str) -> None:
-        places = (2 * (faces.landmarks + 0.5) / faces.resolution - 1) / MARGIN
-        self.points = torch.from_numpy(places.astype(np.float32)).to(device)
+    def __init__(self, points: torch.Tensor) -> None:
+        """`points` [M, 68, 2] are the landmarks, as places in [-1, 1] of square pictures."""
+        self.points = points
 
     def gap(self, chosen: torch.Tensor) -> torch.Tensor:
         """[N] how far the lips are apart in the photographs."""
@@ -79,47 +78,41 @@ class Puppets:
             grid = _close(grid, points, act.lids, *eye)
         return grid, inside
 
+    def landmarks(self, chosen: torch.Tensor, act: Act) -> torch.Tensor:
+        """[N, 68, 2] where the landmarks of acting faces are, nearly: movements are those at the landmarks at rest."""
+        points = self.points[chosen]
+        span, result = _span(points), points.clone()
+        middle, axis, half = frame = _frame(points, 60, 64)
+        upper, lower = _lips(points, *frame)
+        along, across = _local(points, middle, axis)
+        along = along / half[:, None]
+        below = (across - lower[:, None] * (1 - along.square()).clamp_min(0)).clamp_min(0) / span[:, None]
+        by = (act.mouth * span - (lower - upper))[:, None] * _jaw(along, below, (across[:, 8] - lower) / span)
+        moving = torch.zeros_like(by)
+        moving[:, _WITH_JAW] = 1
+        result = result + (by * moving)[..., None] * _down(axis)[:, None]
+        for corners, above, under, _ in _EYES:
+            middle, axis, half = frame = _frame(points, *corners)
+            height = _arch(points, under, frame) - _arch(points, above, frame)
+            along = _local(points[:, list(above)], middle, axis)[0] / half[:, None]
+            by = (act.lids * height)[:, None] * (1 - along.square()).clamp_min(0)
+            result[:, list(above)] += by[..., None] * _down(axis)[:, None]
+        away = points[:, :, None] - _turn(
+            _pull(points[:, :, None], points, act.smile, act.brows), points, act.yaw, act.pitch
+        )
+        return result + away[:, :, 0]
+
     def sample(self, chosen: torch.Tensor, act: Act, pictures: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-        """Acting faces [N, 3, H, W] from stored crops [N, 3, S, S] at places [N, H, W, 2]."""
+        """Acting faces [N, 3, H, W] from pictures [N, 3, S, S] at places [N, H, W, 2] in [-1, 1]."""
         places, hidden = self.places(grid, chosen, act)
         moved = sampled_at(pictures, places)
         lips = sampled_at(pictures, self.points[chosen][:, _ON_LIPS, None]).mean((2, 3), keepdim=True)
         return moved + hidden[:, None] * (DARK * (lips + 1) - 1 - moved)
 
 
-def draw_acts(gap: torch.Tensor, mirrored: torch.Tensor, draw: torch.Generator) -> tuple[Act, Act]:
-    """What faces do before and after, N an even number, of which 2k and 2k + 1 move alike.
-
-    `gap` [N] is that of the lips in the photographs; `mirrored` [N] faces turn the other way in theirs.
-    """
-    count, device = len(gap), draw.device
-
-    def shared(low: float, high: float) -> torch.Tensor:
-        drawn = torch.rand(count // 2, generator=draw, device=device).repeat_interleave(2)
-        return low + (high - low) * drawn
-
-    def moves(chance: float) -> torch.Tensor:
-        return shared(0, 1) < chance
-
-    moving, wide = moves(0.7), WIDEST * shared(0, 1).square()
-    mouth = torch.where(moving & moves(0.5), WIDEST * shared(0, 1).square(), gap)
-    further = torch.where(mouth == gap, (gap + shared(-0.25, 0.25)).clamp(0, WIDEST), wide)
-    nothing, side = torch.zeros_like(gap), 1 - 2 * mirrored.to(gap.dtype)
-    lids = moves(0.4)
-    before = Act(mouth, shared(0, 1) * (lids & moves(0.3)), nothing, nothing, nothing, nothing)
-    after = Act(
-        torch.where(moving, further, gap),
-        torch.where(lids, shared(-0.3, 1.0), before.lids),
-        shared(-0.08, 0.1) * moves(0.4),
-        shared(-0.05, 0.06) * moves(0.3),
-        shared(-0.3, 0.3) * moves(0.6) * side,
-        shared(-0.2, 0.2) * moves(0.4),
-    )
-    back = moves(0.5)
-    names = [field.name for field in fields(Act)]
-    old, new = ([getattr(act, name) for name in names] for act in (before, after))
-    first = Act(*(torch.where(back, b, a) for a, b in zip(old, new, strict=True)))
-    return first, Act(*(torch.where(back, a, b) for a, b in zip(old, new, strict=True)))
+def sampled_at(pictures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Pictures [N, 3, S, S] at places [N, H, W, 2] in [-1, 1], mirrored beyond their edges."""
+    return functional.grid_sample(pictures, places, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
 def _span(points: torch.Tensor) -> torch.Tensor:
@@ -144,7 +137,21 @@ def _local(places: torch.Tensor, middle: torch.Tensor, axis: torch.Tensor) -> tu
 
 def _across(places: torch.Tensor, axis: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
     """Places [N, H, W, 2] moved by [N, H, W] across an axis."""
-    return places + by[..., None] * torch.stack([-axis[:, 1], axis[:, 0]], -1)[:, None, None]
+    return places + by[..., None] * _down(axis)[:, None, None]
+
+
+def _down(axis: torch.Tensor) -> torch.Tensor:
+    """[N, 2] across an axis, downwards."""
+    return torch.stack([-axis[:, 1], axis[:, 0]], -1)
+
+
+def _jaw(along: torch.Tensor, below: torch.Tensor, chin: torch.Tensor) -> torch.Tensor:
+    """[N, ...] how much of the lower lip's movement is shared by what lies along it, in half widths, and below it.
+
+    Wider and wider below the lip, all of it to the chin, and less and less of it further down.
+    """
+    chin = chin.clamp_min(_LEAST_CHIN).view(-1, *[1] * (below.dim() - 1))
+    return (1 - (along / (1 + _JAW * below)).square()).clamp_min(0) * (1 - _step(below - chin, 0.0, _NECK))
 
 
 def _each(values: torch.Tensor) -> torch.Tensor:
@@ -186,9 +193,7 @@ def _open(grid: torch.Tensor, points: torch.Tensor, wanted: torch.Tensor) -> tup
     top, bottom = _each(upper) * arch, _each(lower) * arch
     moved = bottom + by * arch
     below = (across - moved).clamp_min(0) / _each(span)
-    chin = (_local(points[:, 8:9], middle, axis)[1][:, 0] - lower).clamp_min(0.05) / span
-    # wider and wider below the lip, and together with it where they touch
-    jaw = (1 - (along / (1 + _JAW * below)).square()).clamp_min(0) * (1 - _step(below - _each(chin), 0.0, _NECK))
+    jaw = _jaw(along, below, (_local(points[:, 8:9], middle, axis)[1][:, 0] - lower) / span)
     between = (across > top) & (across < moved)
     inside = top + (across - top) * (bottom - top) / (moved - top).clamp_min(_THIN)
     lip = torch.where(across >= moved, across - by * jaw, across)
@@ -221,7 +226,7 @@ def _pull(grid: torch.Tensor, points: torch.Tensor, smile: torch.Tensor, brows: 
     """Corners of the mouth outwards and up, brows up."""
     span = _span(points)
     _, axis, _ = _frame(points, 36, 45)
-    down = torch.stack([-axis[:, 1], axis[:, 0]], -1)
+    down = _down(axis)
     ways = {
         48: (-axis - 0.5 * down) * smile[:, None],
         54: (axis - 0.5 * down) * smile[:, None],

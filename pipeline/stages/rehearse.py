@@ -1,0 +1,89 @@
+"""The target's own movements, found on its picture made to perform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.artefacts import load_latents, load_track, save_rehearsal
+from pipeline.stage import Job, Stage
+from pipeline.stages.clip import open_clip
+from pipeline.stages.decompose import attributes
+from reanimate.checkpoints.bundle import load_bundle
+from reanimate.errors import ConfigError, MediaError
+from reanimate.faces.align import crop, pose_from_quad, quad_from_pose
+from reanimate.images import to_tensor
+from reanimate.inversion.invert import Inverter, InvertParams
+from reanimate.inversion.losses import LossName, make_loss
+from reanimate.inversion.rehearse import FINER, MARGIN, rehearse
+from reanimate.motion import canonical_frame
+from reanimate.types import FaceTrack, Float32, UInt8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RehearseParams:
+    """How the poses of the target are inverted."""
+
+    passes: int = 40
+    """For each pose; on another's movements alone, see apply.rehearse, none are spent."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run."""
+        if not 0 <= self.passes <= 100_000:
+            raise ConfigError("passes", f"{self.passes} is not from 0 to 100000")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RehearseStageParams(RehearseParams):
+    """The same, how the target's own picture is inverted, and in which model."""
+
+    loss: LossName
+    norm: int
+    lanes: int
+    model_digest: str
+    model: str = field(metadata={"key": False})
+    """Where the model is."""
+
+
+def run(job: Job) -> None:
+    """A clip or still, its FaceTrack and Latents to a Rehearsal, of the frame that stands best for it."""
+    params = job.params
+    track, _ = load_track(job.inputs["track"])
+    latents = load_latents(job.inputs["latents"])
+    frame = canonical_frame(latents, attributes(track))
+    bundle = load_bundle(params.model, job.device)
+    space: Any = "w+" if bundle.generator.has_w else "z"
+    loss = make_loss(params.loss, params.norm, device=job.device, own=bundle.features)
+    inverter = Inverter(bundle.generator, bundle.encoder, loss, InvertParams(space=space, lanes=params.lanes))
+    picture, points = _around(job, track, frame, bundle.generator.resolution)
+
+    def report(done: int, total: int) -> None:
+        if done:
+            job.reporter.advance(done)
+        else:
+            job.reporter.start("rehearse", total)
+
+    seen, ws = to_tensor(picture[None]).to(job.device), torch.from_numpy(latents.ws[frame]).to(job.device)
+    save_rehearsal(job.folder, rehearse(inverter, seen, points, ws, params.passes, report))
+    job.reporter.finish()
+
+
+def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UInt8, Float32]:
+    """A frame's crop with a margin [S, S, 3], and its landmarks [68, 2] in px of the crop."""
+    path, quad = job.inputs["clip"], track.quads[frame].astype(np.float64)
+    _, frames = open_clip(path)
+    picture = next(islice(frames, frame, None), None)
+    if picture is None:
+        raise MediaError(path, f"gave fewer frames than before: {frame} is missing")
+    centre, half, angle = pose_from_quad(track.quads[frame])
+    axes = np.linalg.inv(np.column_stack([quad[3] - quad[0], quad[1] - quad[0]]) / resolution)
+    points = (track.landmarks[frame] - quad[0]) @ axes.T
+    side = round(FINER * MARGIN * resolution)
+    return crop(picture, quad_from_pose(centre, half * MARGIN, angle), side), points.astype(np.float32)
+
+
+STAGE = Stage("rehearse", 1, ("clip", "track", "latents"), RehearseStageParams, run)

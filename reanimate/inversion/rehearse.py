@@ -1,0 +1,102 @@
+"""What a target's code does when its own face moves: found on photographs that were made to perform.
+
+A movement read from one person and added to another's code moves that face less, and a closed mouth may not open at
+all: the generator is not linear. The target's own movements are nearer at hand. Its picture is warped into a few poses,
+one attribute at a time (`faces.puppet`), and each is inverted from the code that the target has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from reanimate.faces.expression import express
+from reanimate.faces.puppet import Act, Puppets
+from reanimate.inversion.invert import Inverter
+from reanimate.types import ATTRIBUTES, Float32, Rehearsal
+
+MARGIN = 1.25  # side of the picture that is warped over that of a crop: what turns in was outside
+FINER = 2  # px of it for one of the crop's, so that warping does not blur
+STEPS = {
+    "yaw": (-0.4, -0.2, 0.2, 0.4),  # radians; farther, a warp is no head any more
+    "pitch": (-0.3, -0.15, 0.15, 0.3),
+    "mouth": (0.0, 0.07, 0.16, 0.3),  # gaps
+    "eyes": (-0.3, 0.35, 0.7, 1.0),  # how far they close
+}
+"""What is shown beside the pose at rest; see puppet.Act."""
+NEAR = 0.03  # to the gap at rest: no pose of its own
+READ = 1.5  # of what the encoder reads, where inversion begins: it understates movements
+LR = 0.2  # step size, in units of W's RMS
+
+
+def rehearse(
+    inverter: Inverter,
+    picture: torch.Tensor,
+    landmarks: Float32,
+    ws: torch.Tensor,
+    passes: int,
+    report: Callable[[int, int], None],
+) -> Rehearsal:
+    """Offsets from a code [L, D] that move its face, by so many passes; `report` is told how many poses more are done,
+    of how many.
+
+    `picture` [1, 3, S, S] shows a crop and what is around it, S = FINER * MARGIN * R; `landmarks` [68, 2] are px of the
+    crop.
+    """
+    resolution = inverter.generator.resolution
+    places = torch.from_numpy((2 * landmarks / resolution - 1) / MARGIN).float().to(picture.device)
+    puppets = Puppets(places[None])
+    kinds, act = _acts(float(puppets.gap(torch.zeros(1, dtype=torch.long))), picture.device)
+    crops = _crops(puppets, act, picture, resolution)
+    start = ws.expand(len(crops), *ws.shape)
+    if inverter.encoder is not None:
+        with torch.no_grad():
+            said = inverter.encoder(crops)
+        start = start + READ * (said - said[:1])
+    codes: list[torch.Tensor] = []
+    report(0, len(crops))
+    for some in torch.split(torch.arange(len(crops)), inverter.params.lanes):
+        codes.append(inverter.near(crops[some], start[some], passes, LR))
+        report(len(some), len(crops))
+    solved = torch.cat(codes)
+    # the pose at rest is inverted too: what all have gained in likeness moves nothing
+    offsets = (solved[1:] - solved[:1]).cpu().numpy()
+    attribute = np.array([ATTRIBUTES.index(kind) for kind in kinds[1:]])
+    shown = _shown(puppets, act)
+    return Rehearsal(attribute, shown[np.arange(1, len(shown)), attribute], shown[0], offsets)
+
+
+def _acts(gap: float, device: torch.device) -> tuple[list[str], Act]:
+    """What moves in every pose, nothing in the first, and the poses."""
+    poses = [("", 0.0)]
+    for name, steps in STEPS.items():
+        poses += [(name, step) for step in steps if name != "mouth" or abs(step - gap) > NEAR]
+
+    def column(name: str, rest: float) -> torch.Tensor:
+        return torch.tensor([step if kind == name else rest for kind, step in poses], device=device)
+
+    nothing = column("rest", 0.0)
+    act = Act(column("mouth", gap), column("eyes", 0), nothing, nothing, column("yaw", 0), column("pitch", 0))
+    return [kind for kind, _ in poses], act
+
+
+@torch.no_grad()
+def _crops(puppets: Puppets, act: Act, picture: torch.Tensor, resolution: int) -> torch.Tensor:
+    """[M, 3, R, R] in every pose."""
+    count, side = len(act.mouth), FINER * resolution
+    middle = torch.tensor([[1 / MARGIN, 0.0, 0.0], [0.0, 1 / MARGIN, 0.0]], device=picture.device)
+    grid = functional.affine_grid(middle.expand(count, 2, 3), [count, 3, side, side], align_corners=False)
+    chosen = torch.zeros(count, dtype=torch.long, device=picture.device)
+    pictures = puppets.sample(chosen, act, picture.expand(count, *picture.shape[1:]), grid)
+    return functional.avg_pool2d(pictures, FINER)
+
+
+def _shown(puppets: Puppets, act: Act) -> Float32:
+    """[M, A] what is seen of poses, as in PoseDeltas.moves."""
+    chosen = torch.zeros(len(act.mouth), dtype=torch.long, device=act.mouth.device)
+    seen = express(puppets.landmarks(chosen, act).cpu().numpy())
+    found = (seen.yaw - seen.yaw[0], seen.pitch - seen.pitch[0], seen.mouth, 1 - act.lids.cpu().numpy())
+    return np.stack(found, 1).astype(np.float32)

@@ -1,0 +1,64 @@
+"""The target's own movements: what is rehearsed is seen in the pictures that its codes make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.artefacts import load_identity, load_rehearsal
+from pipeline.graph import clip_nodes, moving_inputs, open_model, settings
+from pipeline.runner import execute
+from pipeline.stage import Node
+from pipeline.stages import rehearse
+from pipeline.store import Store
+from reanimate.calibration import look_at
+from reanimate.checkpoints.bundle import load_bundle
+from reanimate.errors import ConfigError
+from reanimate.images import to_pictures
+from reanimate.types import ATTRIBUTES
+
+
+def rehearsed(cache: Path, target: Path, model: str, *sets: str) -> tuple[Any, Any]:
+    """The rehearsal of a target, and its identity."""
+    opened, store = open_model(model), Store(cache)
+    chosen = settings(opened, sets=sets)
+    identity = clip_nodes("target", target, opened, chosen)["decompose"]
+    node = moving_inputs(target, identity, opened, chosen)["rehearsal"]
+    assert isinstance(node, Node)
+    made = execute([node, identity], store)
+    return load_rehearsal(made[node.label]), load_identity(made[identity.label])
+
+
+def test_rehearsed_poses_are_seen_in_what_their_codes_draw(face_picture: Path, tmp_path: Path) -> None:
+    known, identity = rehearsed(tmp_path / "cache", face_picture, "faces", "invert.first_steps=60")
+    generator = load_bundle("faces").generator
+    codes = torch.from_numpy(np.concatenate([identity.ws[None], identity.ws + known.offsets]))
+    with torch.no_grad():
+        seen = look_at(to_pictures(torch.cat([generator.synthesis(c) for c in codes.split(8)]))).expression
+    for name, least in (("yaw", 0.6), ("pitch", 0.5), ("mouth", 0.4)):
+        i = ATTRIBUTES.index(name)
+        mine = known.attribute == i
+        asked, got = known.shown[mine] - known.rest[i], seen[1:][mine, i] - seen[0, i]
+        assert np.corrcoef(asked, got)[0, 1] > 0.9, name
+        assert least < float(asked @ got / (asked @ asked)) < 1.5, name
+    lids = known.offsets[known.attribute == ATTRIBUTES.index("eyes")]
+    assert np.square(lids).mean((1, 2)).argmin() in (0, 1), "closing eyes moves codes farther the more they close"
+
+
+def test_video_rehearses_its_calmest_frame_and_a_model_without_an_encoder_too(
+    face_video: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    sets = ("invert.first_steps=1", "invert.steps=0", "rehearse.passes=2", "invert.init=mean")
+    known, identity = rehearsed(tmp_path / "cache", face_video, str(tiny_bundle), *sets)
+    assert known.offsets.shape == (len(known.attribute), *identity.ws.shape) and np.isfinite(known.offsets).all()
+    assert set(known.attribute.tolist()) == set(range(len(ATTRIBUTES)))
+    assert known.rest[0] == known.rest[1] == 0 and known.rest[3] == 1
+
+
+def test_passes_below_zero_are_refused() -> None:
+    with pytest.raises(ConfigError):
+        rehearse.RehearseParams(passes=-1)
