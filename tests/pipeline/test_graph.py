@@ -46,9 +46,10 @@ TAIL = {"apply", "synthesize", "encode"}
 def test_run_is_two_clips_that_meet_in_apply(model: Model, source: Path, face_picture: Path) -> None:
     found = nodes(run_graph(source, face_picture, model, settings(model)))
     assert [label for label in found if label.startswith("source/")] == [f"source/{s}" for s in [*CLIP, "smooth"]]
-    assert [label for label in found if label.startswith("target/")] == [f"target/{s}" for s in CLIP]
+    assert [label for label in found if label.startswith("target/")] == [f"target/{s}" for s in [*CLIP, "rehearse"]]
     assert list(found)[-3:] == ["apply", "synthesize", "encode"]
-    assert found["apply"].inputs == {"identity": found["target/decompose"], "pose": found["source/smooth"]}
+    fed = {"identity": "target/decompose", "pose": "source/smooth", "rehearsal": "target/rehearse"}
+    assert found["apply"].inputs == {name: found[label] for name, label in fed.items()}
     assert found["encode"].inputs["source"] == FileInput(source), "the sound is the source's"
 
 
@@ -67,12 +68,14 @@ def test_what_is_quick_to_fail_is_made_first(model: Model, source: Path, face_pi
         (
             {"preset": "best"},
             {f"{role}/{stage}" for role in ("source", "target") for stage in ("invert", "decompose")}
-            | {"source/smooth"}
+            | {"source/smooth", "target/rehearse"}
             | TAIL,
         ),
         (
             {"flags": {"align": {"on_missing_face": "ignore"}}},
-            {f"{role}/{stage}" for role in ("source", "target") for stage in CLIP[1:]} | {"source/smooth"} | TAIL,
+            {f"{role}/{stage}" for role in ("source", "target") for stage in CLIP[1:]}
+            | {"source/smooth", "target/rehearse"}
+            | TAIL,
         ),
     ],
     ids=["gain", "layers", "smoothing", "size", "preset", "missing face"],
