@@ -29,7 +29,7 @@ STEPS = {
 """What is shown beside the pose at rest; see puppet.Act."""
 NEAR = 0.03  # to the gap at rest: no pose of its own
 READ = 1.5  # of what the encoder reads, where inversion begins: it understates movements
-LR = 0.2  # step size, in units of W's RMS
+LR = 0.4  # step size, in units of W's RMS
 
 
 def rehearse(
