@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # seconds per frame on two cores, where nothing better is known; inversion is timed
 _PER_FRAME = {"track": 0.03, "align": 0.005, "synthesize": 0.02, "encode": 0.002}
 
-_ROLES = ("target", "source")
-_STAGES = ("track", "align", "invert", "decompose", "smooth")
+_ROLES = ("target", "source", "model")
+_STAGES = ("track", "align", "invert", "decompose", "rehearse", "subspace", "refine", "smooth")
 
 
 def describe(steps: Sequence[Step], clips: Mapping[str, Path], setup: Setup) -> str:
@@ -27,7 +27,11 @@ def describe(steps: Sequence[Step], clips: Mapping[str, Path], setup: Setup) -> 
     frames = {role: open_clip(path)[0].num_frames for role, path in clips.items()}
     steps = sorted(steps, key=_row)
     invert = setup.chosen["invert"]
-    per_pass = _seconds_per_pass(setup) if any(s.node.stage.name == "invert" and _runs(s) for s in steps) else 0.0
+    per_pass = (
+        _seconds_per_pass(setup)
+        if any(s.node.stage.name in ("invert", "rehearse") and _runs(s) for s in steps)
+        else 0.0
+    )
     lines, seconds, disk = [], 0.0, 0
     for step in steps:
         label, name = step.node.label, step.node.stage.name
@@ -36,11 +40,15 @@ def describe(steps: Sequence[Step], clips: Mapping[str, Path], setup: Setup) -> 
             lines.append(f"{'cached':>7}  {label}")
             continue
         lines.append(f"{'run':>7}  {label:<18}  {'; '.join(step.reasons)}")
-        passes = _passes(count, invert)
-        seconds += passes * per_pass if name == "invert" else _PER_FRAME.get(name, 0.0) * count
+        if name in ("invert", "rehearse"):
+            things, passes = _frames(count), _passes(count, invert)
+            if name == "rehearse":
+                things, passes = _rehearsal(setup.chosen["rehearse"].passes)
+            lines[-1] += f" ({things}, at most {passes} passes)"
+            seconds += passes * per_pass
+        else:
+            seconds += _PER_FRAME.get(name, 0.0) * count
         disk += _bytes_per_frame(name, setup) * count
-        if name == "invert":
-            lines[-1] += f" ({_frames(count)}, at most {passes} passes)"
     if not any(_runs(step) for step in steps):
         return "\n".join([*lines, "nothing to do: every stage is in the cache"])
     total = f"{_frames(frames['source'])}; at most about {duration(seconds)} and {disk / 2**20:.1f} MiB of cache"
@@ -68,6 +76,14 @@ def _passes(count: int, invert: InvertParams) -> int:
     if not invert.warm_start:
         return count * invert.first_steps
     return min(count, SHARED_FRAMES) * invert.first_steps + count * invert.steps
+
+
+def _rehearsal(passes: int) -> tuple[str, int]:
+    """Poses, and passes for all of them."""
+    from reanimate.inversion.rehearse import STEPS
+
+    poses = 1 + sum(len(steps) for steps in STEPS.values())
+    return f"{poses} poses", poses * passes
 
 
 def _seconds_per_pass(setup: Setup) -> float:

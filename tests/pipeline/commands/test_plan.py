@@ -23,15 +23,23 @@ def test_empty_cache_is_planned_clip_by_clip_and_not_created(
 ) -> None:
     said = call("plan", source, face_picture, *quick).out
     clip = ["track", "align", "invert", "decompose"]
-    target, performer = [f"target/{stage}" for stage in clip], [f"source/{stage}" for stage in [*clip, "smooth"]]
+    target, performer = (
+        [f"{who}/{s}" for s in [*clip, last]] for who, last in (("target", "rehearse"), ("source", "smooth"))
+    )
     assert labels(said) == [*target, *performer, "apply", "synthesize", "encode"]
-    assert said.count("not made yet") == 12
+    assert said.count("not made yet") == 13
+    assert "(17 poses, at most 34 passes)" in said
     assert "(10 frames, at most 40 passes)" in said, "5 in each of the 4 that show what is shared, 2 in every frame"
     assert "(1 frames" not in said
     assert "(1 frame, at most 7 passes)" in said
     assert "10 frames; at most about " in said.splitlines()[-1]
     assert said.splitlines()[-1].endswith("on cpu") or "cuda" in said
     assert not (tmp_path / "cache").exists()
+
+
+def test_what_options_add_is_planned_too(call: Call, source: Path, face_picture: Path, quick: list[object]) -> None:
+    said = labels(call("plan", source, face_picture, *quick, "--shrink", 0.5, "--limit").out)
+    assert said[-6:] == ["source/refine", "source/smooth", "model/subspace", "apply", "synthesize", "encode"]
 
 
 def test_reasons_stand_in_one_column(call: Call, source: Path, face_picture: Path, quick: list[object]) -> None:
