@@ -88,5 +88,4 @@ def fed_by(params: ApplyParams) -> tuple[str, ...]:
 
 def stage(params: ApplyParams) -> Stage:
     """The stage with these inputs."""
-    more = fed_by(params)
-    return Stage("-".join(["apply", *more]), 3, ("identity", "pose", *more), ApplyParams, run)
+    return Stage("apply", 3, ("identity", "pose", *fed_by(params)), ApplyParams, run)

@@ -89,5 +89,4 @@ def _pictures(job: Job, ws: Float32, chosen: np.ndarray[tuple[int], np.dtype[np.
 
 def stage(params: WatchParams) -> Stage:
     """The stage with the inputs that its parameters ask for."""
-    more = fed_by(params)
-    return Stage("-".join(["watch", *more]), 3, ("pose", "identity", *more), WatchParams, run)
+    return Stage("watch", 3, ("pose", "identity", *fed_by(params)), WatchParams, run)

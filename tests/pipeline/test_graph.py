@@ -126,9 +126,7 @@ def test_still_and_single_frame_are_no_source(
 
 def test_every_section_has_a_stage_of_its_name(model: Model, source: Path, face_picture: Path) -> None:
     chosen = settings(model, flags={"refine": {"shrink": 1.0}})
-    found = {
-        node.stage.name.partition("-")[0] for node in nodes(run_graph(source, face_picture, model, chosen)).values()
-    }
+    found = {node.stage.name for node in nodes(run_graph(source, face_picture, model, chosen)).values()}
     assert set(SECTIONS) <= found
 
 
