@@ -116,6 +116,9 @@ def settings(
     if chosen["invert"].loss == "features" and FEATURES not in model.card.files:
         raise ConfigError("invert.loss", f"{model.card.name} has no features of its own; use multiscale or vgg16")
     check_space(chosen["invert"].space, model.has_w, model.card.name)
+    layers = _motion_layers(model)
+    if chosen["apply"].layers is None and not chosen["apply"].rehearse:
+        chosen["apply"] = replace(chosen["apply"], layers=layers)
     _check_layers(chosen["apply"].layers, config.num_ws)
     return chosen
 
@@ -130,11 +133,19 @@ def _apply_defaults(model: Model, amplitude: str) -> apply.ApplyParams:
     if amplitude == "model" and "typical_pose_rms" not in measured:
         raise ConfigError("amplitude", f"model {model.folder} has no typical pose RMS; use --amplitude source")
     try:
-        layers = convert(measured.get("motion_layers"), tuple[int, ...] | None)
         scale = convert(measured["typical_pose_rms"], float) if amplitude == "model" else None
     except ValueError as error:
-        raise ModelError(model.folder, f"its card cannot be used: motion_layers or typical_pose_rms {error}") from error
-    return apply.ApplyParams(layers=layers, scale=scale)
+        raise ModelError(model.folder, f"its card cannot be used: typical_pose_rms {error}") from error
+    return apply.ApplyParams(scale=scale)
+
+
+def _motion_layers(model: Model) -> tuple[int, ...] | None:
+    """The card's, for another's codes; a target's own movements need all layers that they were found with."""
+    try:
+        layers: tuple[int, ...] | None = convert(model.card.measured.get("motion_layers"), tuple[int, ...] | None)
+    except ValueError as error:
+        raise ModelError(model.folder, f"its card cannot be used: motion_layers {error}") from error
+    return layers
 
 
 def clip_nodes(role: str, path: Path, model: Model, chosen: Mapping[str, Any]) -> dict[str, Node]:

@@ -136,9 +136,11 @@ def with_card(model: Model, **entries: Any) -> Model:
 
 def test_card_chooses_the_layers_that_move_and_a_flag_overrules_it(model: Model) -> None:
     tuned = with_card(model, measured={"motion_layers": [0, 1]})
-    assert settings(tuned)["apply"].layers == (0, 1)
-    assert settings(tuned, flags={"apply": {"layers": (2,)}})["apply"].layers == (2,)
-    assert settings(model)["apply"].layers is None
+    plain = {"rehearse": False}
+    assert settings(tuned, flags={"apply": plain})["apply"].layers == (0, 1)
+    assert settings(tuned, flags={"apply": plain | {"layers": (2,)}})["apply"].layers == (2,)
+    assert settings(model, flags={"apply": plain})["apply"].layers is None
+    assert settings(tuned)["apply"].layers is None, "a target's own movements need all layers"
 
 
 def test_amplitude_of_the_model_is_the_cards(model: Model) -> None:
