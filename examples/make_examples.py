@@ -3,6 +3,8 @@
 Random faces are drawn from the embedded model, their head turn, mouth and eyes are measured on landmarks, and three
 directions in W that change them are fitted by least squares. The source moves along these; a hum follows its mouth.
 
+The two files beside this script were drawn by an earlier state of that model; the present one draws others.
+
     python examples/make_examples.py
 """
 

@@ -63,7 +63,7 @@ class AutoencoderConfig:
     """Batches, of which the descriptor sees one: on a CPU it costs as much as half of all the rest."""
     swap: bool = True
     """Whether faces are made to perform once the perceptual distance counts in full, and movements exchanged."""
-    moved_weight: float = 3.0
+    moved_weight: float = 6.0
     """Of the difference where a movement that was read from another face changes a picture."""
     ema_images: float = 5_000.0
     """Half-life of the weight average."""

@@ -22,12 +22,13 @@ from reanimate.inversion.features import FaceFeatures
 from reanimate.training.adversarial import Adversarial
 from reanimate.training.adversarial_config import AdversarialConfig
 from reanimate.training.autoencoder import Autoencoder, AutoencoderConfig
-from reanimate.training.batches import Batch
+from reanimate.training.batches import Batch, generator_at
 from reanimate.training.data import Faces
 from reanimate.training.distil import distil
 from reanimate.training.identity import exact_alignment
 from reanimate.training.likeness import Likeness
 from reanimate.training.plain import Plain, PlainConfig
+from reanimate.training.swap import arrived, exchanged
 
 STATE = "state.pt"
 CURVES = "curves.jsonl"
@@ -150,7 +151,27 @@ class Training:
             batch = Batch(real, index, exact_alignment(len(chosen), fake.device))
             for name, value in self.model.likeness.parts(fake, batch).items():
                 totals.setdefault(f"held_out_{name}", []).append(float(value))
-        return {name: float(np.mean(values)) for name, values in totals.items()}
+        return {name: float(np.mean(values)) for name, values in totals.items()} | self._moved(count)
+
+    def _moved(self, count: int) -> dict[str, float]:
+        """How much of what a movement changes in held-out faces is in their own reconstructions, and how much of it in
+        those of others who are moved by the same difference of codes.
+        """
+        networks, device = self.model.networks, self.model.device
+        pairs = min(count, len(self.test_index)) // 2
+        if not pairs:
+            return {}
+        index = torch.from_numpy(self.test_index[: 2 * pairs]).to(device)
+        some = networks.batches.cut(index, exact_alignment(len(index), device))
+        before, after = networks.batches.performed(some, generator_at(SAMPLE_SEED, 0, device))
+        codes, then = (networks.encoder_average(acting.pictures) for acting in (before, after))
+        still, own, other = (
+            networks.generator_average.synthesis(ws, "none") for ws in (codes, then, codes + exchanged(then - codes))
+        )
+        return {
+            "held_out_moves": float(arrived(still, own, before, after)),
+            "held_out_moves_of_others": float(arrived(still, other, before, after)),
+        }
 
     def is_stale(self) -> bool:
         """Whether held-out faces have stopped getting better in the last phase."""

@@ -18,6 +18,15 @@ def exchanged(moves: torch.Tensor) -> torch.Tensor:
     return moves.view(-1, 2, *moves.shape[1:]).flip(1).reshape(moves.shape)
 
 
+def arrived(still: torch.Tensor, moved: torch.Tensor, before: Batch, after: Batch) -> torch.Tensor:
+    """How much of the change between two batches is in that from pictures `still` to `moved` [N, 3, R, R].
+
+    The slope of one change over the other, all places and faces together: 1 is all of it, at its place.
+    """
+    drawn, wanted = (moved - still).mean(1), (after.pictures - before.pictures).mean(1)
+    return (drawn * wanted).sum() / wanted.square().sum().clamp_min(LEAST_CHANGE)
+
+
 def missed(fake: torch.Tensor, before: Batch, after: Batch) -> torch.Tensor:
     """Mean difference of pictures [N, 3, R, R] from those after a movement, by how much places changed with it."""
     change = (after.pictures - before.pictures).abs().mean(1)

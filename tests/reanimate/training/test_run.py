@@ -92,6 +92,7 @@ def test_curves_and_sheets_are_written(start: Callable[..., Training], tmp_path:
     rows = [json.loads(line) for line in (tmp_path / "run" / "curves.jsonl").read_text().splitlines()]
     assert [row["images"] for row in rows] == [8, 16]
     assert all(row["held_out_l1"] > 0 and row["l1"] > 0 for row in rows)
+    assert all(-1 < row[name] < 1.5 for row in rows for name in ("held_out_moves", "held_out_moves_of_others"))
     held_out = int(faces.held_out.sum())
     sheet = read_image(tmp_path / "run" / "reconstructions.png")
     assert sheet.shape == (2 * 18 - 2, min(held_out, 8) * 18 - 2, 3)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reanimate.training.batches import Batch
-from reanimate.training.swap import exchanged, missed
+from reanimate.training.swap import arrived, exchanged, missed
 
 
 def batch(pictures: torch.Tensor) -> Batch:
@@ -41,3 +41,13 @@ def test_places_count_by_how_much_they_change() -> None:
 def test_where_nothing_moves_nothing_is_missed() -> None:
     still = batch(torch.zeros(2, 3, 16, 16))
     assert float(missed(torch.ones(2, 3, 16, 16), still, still)) == 0.0
+
+
+def test_share_of_a_change_that_arrives_is_a_slope() -> None:
+    pictures = torch.randn(4, 3, 16, 16)
+    change = torch.randn(4, 1, 16, 16)
+    resting, moved = batch(pictures), batch(pictures + change)
+    elsewhere = torch.randn(4, 3, 16, 16)
+    for share in (0.0, 0.4, 1.0):
+        assert float(arrived(elsewhere, elsewhere + share * change, resting, moved)) == pytest.approx(share, abs=1e-5)
+    assert float(arrived(elsewhere, elsewhere + change.roll(4, 3), resting, moved)) == pytest.approx(0, abs=0.15)
