@@ -8,6 +8,7 @@ one attribute at a time (`faces.puppet`), and each is inverted from the code tha
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 
 import numpy as np
 import torch
@@ -85,13 +86,16 @@ def _acts(gap: float, device: torch.device) -> tuple[list[str], Act]:
 
 @torch.no_grad()
 def _crops(puppets: Puppets, act: Act, picture: torch.Tensor, resolution: int) -> torch.Tensor:
-    """[M, 3, R, R] in every pose."""
-    count, side = len(act.mouth), FINER * resolution
-    middle = torch.tensor([[1 / MARGIN, 0.0, 0.0], [0.0, 1 / MARGIN, 0.0]], device=picture.device)
-    grid = functional.affine_grid(middle.expand(count, 2, 3), [count, 3, side, side], align_corners=False)
-    chosen = torch.zeros(count, dtype=torch.long, device=picture.device)
-    pictures = puppets.sample(chosen, act, picture.expand(count, *picture.shape[1:]), grid)
-    return functional.avg_pool2d(pictures, FINER)
+    """[M, 3, R, R] in every pose, one after the other: maps of places are large."""
+    side = FINER * resolution
+    middle = torch.tensor([[[1 / MARGIN, 0.0, 0.0], [0.0, 1 / MARGIN, 0.0]]], device=picture.device)
+    grid = functional.affine_grid(middle, [1, 3, side, side], align_corners=False)
+    face = torch.zeros(1, dtype=torch.long, device=picture.device)
+    crops = []
+    for i in range(len(act.mouth)):
+        one = Act(*(getattr(act, field.name)[i : i + 1] for field in fields(act)))
+        crops.append(functional.avg_pool2d(puppets.sample(face, one, picture, grid), FINER))
+    return torch.cat(crops)
 
 
 def _shown(puppets: Puppets, act: Act) -> Float32:
