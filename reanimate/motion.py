@@ -20,6 +20,7 @@ GROUPS = (4, 8)  # where the middle and the fine codes begin: 16 px and 64 px in
 OPEN = 0.8  # quantile of a shot's frames in which eyes are as open as they mostly are
 SHUT = 0.45  # of that opening: landmarks never see the lids of a closed eye meet
 WIDE = 1.3  # of it, and far more than any gap between lips: beyond, landmarks err
+BELIEVED = (0.5, 1.25)  # of a movement: what is seen of one pose may be an error of the landmarks
 NEAR = 0.5  # of NATURAL; frames so far apart in pose count as near each other
 
 
@@ -130,6 +131,19 @@ def rehearsed(rehearsal: Rehearsal, moves: Float64) -> Float64:
         after = np.minimum(before + 1, len(at) - 1)
         total += poses[order][before] * (1 - share) + poses[order][after] * share
     return total
+
+
+def seen_of(rehearsal: Rehearsal, found: Float64) -> Float64:
+    """[A] the share of each attribute's movement that is seen in what was drawn of the poses: `found` [M, A] is how far
+    each differs from the one at rest, NaN where no face is seen. 1 for eyes, whose lids landmarks hardly see.
+    """
+    shares = np.ones(found.shape[1])
+    for i in range(3):
+        mine = (rehearsal.attribute == i) & np.isfinite(found[:, i])
+        asked = rehearsal.shown[mine].astype(np.float64) - rehearsal.rest[i]
+        if np.square(asked).sum() > 0:
+            shares[i] = np.clip(asked @ found[mine, i] / np.square(asked).sum(), *BELIEVED)
+    return shares
 
 
 def unexplained(deltas: Float32, moves: Float32) -> Float32:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -13,15 +13,17 @@ from pipeline.artefacts import load_latents, load_track, save_rehearsal
 from pipeline.stage import Job, Stage
 from pipeline.stages.clip import open_clip
 from pipeline.stages.decompose import attributes
+from reanimate.calibration import look_at
 from reanimate.checkpoints.bundle import load_bundle
 from reanimate.errors import ConfigError, MediaError
 from reanimate.faces.align import crop, pose_from_quad, quad_from_pose
-from reanimate.images import to_tensor
+from reanimate.generators.protocol import Generator
+from reanimate.images import to_pictures, to_tensor
 from reanimate.inversion.invert import Inverter, InvertParams
 from reanimate.inversion.losses import LossName, make_loss
 from reanimate.inversion.rehearse import FINER, MARGIN, rehearse
-from reanimate.motion import canonical_frame
-from reanimate.types import FaceTrack, Float32, UInt8
+from reanimate.motion import canonical_frame, seen_of
+from reanimate.types import FaceTrack, Float32, Rehearsal, UInt8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +70,20 @@ def run(job: Job) -> None:
             job.reporter.start("rehearse", total)
 
     seen, ws = to_tensor(picture[None]).to(job.device), torch.from_numpy(latents.ws[frame]).to(job.device)
-    save_rehearsal(job.folder, rehearse(inverter, seen, points, ws, params.passes, report))
+    rehearsal = rehearse(inverter, seen, points, ws, params.passes, report)
+    save_rehearsal(job.folder, _as_seen(rehearsal, bundle.generator, ws))
     job.reporter.finish()
+
+
+def _as_seen(rehearsal: Rehearsal, generator: Generator, ws: torch.Tensor) -> Rehearsal:
+    """The same, with poses named by what is seen of them: a soft picture shows less of an open mouth."""
+    codes = ws + torch.from_numpy(np.concatenate([0 * rehearsal.offsets[:1], rehearsal.offsets])).to(ws)
+    with torch.no_grad():
+        pictures = np.concatenate([to_pictures(generator.synthesis(code[None])) for code in codes])
+    found = look_at(pictures).expression
+    shares = seen_of(rehearsal, found[1:] - found[0])
+    rest = rehearsal.rest[rehearsal.attribute]
+    return replace(rehearsal, shown=(rest + shares[rehearsal.attribute] * (rehearsal.shown - rest)).astype(np.float32))
 
 
 def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UInt8, Float32]:
@@ -86,4 +100,4 @@ def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UI
     return crop(picture, quad_from_pose(centre, half * MARGIN, angle), side), points.astype(np.float32)
 
 
-STAGE = Stage("rehearse", 1, ("clip", "track", "latents"), RehearseStageParams, run)
+STAGE = Stage("rehearse", 2, ("clip", "track", "latents"), RehearseStageParams, run)

@@ -15,6 +15,7 @@ from reanimate.motion import (
     moves_of,
     reference,
     rehearsed,
+    seen_of,
     unexplained,
 )
 from reanimate.smoothing import smooth
@@ -340,3 +341,13 @@ def test_own_movements_are_added_in_their_own_units_and_times_the_gain() -> None
     moved = apply(identity, deltas, 2.0, scale=0.0, layers=(1, 3), own=own) - identity.ws
     np.testing.assert_allclose(moved[:, [1, 3]], 2 * own[:, [1, 3]], atol=1e-5)
     assert not moved[:, [0, 2, 4, 5]].any()
+
+
+def test_share_that_is_seen_is_a_slope_and_is_believed_within_bounds() -> None:
+    known = rehearsal()
+    found = np.full((3, 4), np.nan)
+    found[:2, 0] = [18, -14]  # of 20 and -20
+    found[2, 2] = 0.02  # of 0.2
+    np.testing.assert_allclose(seen_of(known, found), [0.8, 1, 0.5, 1])
+    found[:2, 0] = [90, np.nan]
+    np.testing.assert_allclose(seen_of(known, found), [1.25, 1, 0.5, 1], err_msg="one pose is enough to tell")

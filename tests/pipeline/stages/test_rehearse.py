@@ -39,12 +39,12 @@ def test_rehearsed_poses_are_seen_in_what_their_codes_draw(face_picture: Path, t
     codes = torch.from_numpy(np.concatenate([identity.ws[None], identity.ws + known.offsets]))
     with torch.no_grad():
         seen = look_at(to_pictures(torch.cat([generator.synthesis(c) for c in codes.split(8)]))).expression
-    for name, least in (("yaw", 0.6), ("pitch", 0.5), ("mouth", 0.4)):
+    for name, least in (("yaw", 0.8), ("pitch", 0.7), ("mouth", 0.7)):
         i = ATTRIBUTES.index(name)
         mine = known.attribute == i
         asked, got = known.shown[mine] - known.rest[i], seen[1:][mine, i] - seen[0, i]
         assert np.corrcoef(asked, got)[0, 1] > 0.9, name
-        assert least < float(asked @ got / (asked @ asked)) < 1.5, name
+        assert least < float(asked @ got / (asked @ asked)) < 1.5, f"{name} is named by what is seen of it"
     lids = known.offsets[known.attribute == ATTRIBUTES.index("eyes")]
     assert np.square(lids).mean((1, 2)).argmin() in (0, 1), "closing eyes moves codes farther the more they close"
 
