@@ -20,6 +20,9 @@ GROUPS = (4, 8)  # where the middle and the fine codes begin: 16 px and 64 px in
 OPEN = 0.8  # quantile of a shot's frames in which eyes are as open as they mostly are
 SHUT = 0.45  # of that opening: landmarks never see the lids of a closed eye meet
 WIDE = 1.3  # of it, and far more than any gap between lips: beyond, landmarks err
+UNSURE = np.array(
+    [0.35, 0.35, 0.004, 0.005]
+)  # [A] twice what attributes of one still picture vary by when it is a clip
 BELIEVED = (0.5, 1.25)  # of a movement: what is seen of one pose may be an error of the landmarks
 NEAR = 0.5  # of NATURAL; frames so far apart in pose count as near each other
 
@@ -100,7 +103,8 @@ def moves_of(attributes: Float32, cuts: Bool) -> Float32 | None:
     """What anybody is to show, see PoseDeltas.moves, of what landmarks showed [T, A]; None where they show nothing.
 
     Heads are measured from the middle of the shot, as codes are. Mouths are not: a gap between lips is the same on
-    everybody, and who rests with closed lips cannot close them further. Eyes are measured by the person's own.
+    everybody, and who rests with closed lips cannot close them further. Eyes are measured by the person's own. What
+    changes by no more than landmarks err, standing still, does not move.
     """
     known = np.asarray(np.isfinite(attributes).all(1))
     if not known.any():
@@ -108,6 +112,8 @@ def moves_of(attributes: Float32, cuts: Bool) -> Float32 | None:
     result = interpolate_missing(np.nan_to_num(attributes), known, cuts)
     for shot in shots(cuts):
         seen = shot if not known[shot].any() else np.arange(shot.start, shot.stop)[known[shot]]
+        still = result[seen].std(0) <= UNSURE
+        result[shot, still] = result[seen].mean(0)[still]
         result[shot, :2] -= result[seen, :2].mean(0)
         open_eyes = max(float(np.quantile(result[seen, 3], OPEN)), 1e-3)
         result[shot, 3] = (result[shot, 3] / open_eyes - SHUT) / (1 - SHUT)

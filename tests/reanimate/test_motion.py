@@ -307,6 +307,17 @@ def test_moves_are_heads_from_the_middle_of_the_shot_lips_apart_and_eyes_by_thei
     assert moves_of(np.full((3, 4), np.nan, np.float32), np.zeros(3, bool)) is None
 
 
+def test_what_moves_less_than_landmarks_err_is_still() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(200, 4)) * [0.2, 0.2, 0.003, 0.003] + [5, -3, 0.1, 0.3]
+    moves = moves_of(noise.astype(np.float32), np.arange(200) == 0)
+    assert moves is not None and (np.ptp(moves, 0) < 1e-6).all()
+    noise[:, 2] += 0.05 * np.sin(np.arange(200))
+    moves = moves_of(noise.astype(np.float32), np.arange(200) == 0)
+    assert moves is not None and (np.ptp(moves[:, [0, 1, 3]], 0) < 1e-6).all()
+    np.testing.assert_allclose(moves[:, 2], noise[:, 2], atol=1e-6, err_msg="what moves is left as it was seen")
+
+
 def rehearsal() -> Rehearsal:
     """Yaw at -20 and 20 degrees, and lips 0.3 apart where they are 0.1 apart at rest."""
     offsets = np.random.default_rng(0).normal(size=(3, 6, 8)).astype(np.float32)
