@@ -16,7 +16,7 @@ from pipeline.stages.decompose import attributes
 from reanimate.calibration import look_at
 from reanimate.checkpoints.bundle import load_bundle
 from reanimate.errors import ConfigError, MediaError
-from reanimate.faces.align import crop, pose_from_quad, quad_from_pose
+from reanimate.faces.align import crop_around, in_crop
 from reanimate.generators.protocol import Generator
 from reanimate.images import to_pictures, to_tensor
 from reanimate.inversion.invert import Inverter, InvertParams
@@ -88,16 +88,13 @@ def _as_seen(rehearsal: Rehearsal, generator: Generator, ws: torch.Tensor) -> Re
 
 def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UInt8, Float32]:
     """A frame's crop with a margin [S, S, 3], and its landmarks [68, 2] in px of the crop."""
-    path, quad = job.inputs["clip"], track.quads[frame].astype(np.float64)
+    path, quad = job.inputs["clip"], track.quads[frame]
     _, frames = open_clip(path)
     picture = next(islice(frames, frame, None), None)
     if picture is None:
         raise MediaError(path, f"gave fewer frames than before: {frame} is missing")
-    centre, half, angle = pose_from_quad(track.quads[frame])
-    axes = np.linalg.inv(np.column_stack([quad[3] - quad[0], quad[1] - quad[0]]) / resolution)
-    points = (track.landmarks[frame] - quad[0]) @ axes.T
-    side = round(FINER * MARGIN * resolution)
-    return crop(picture, quad_from_pose(centre, half * MARGIN, angle), side), points.astype(np.float32)
+    wide = crop_around(picture, quad, MARGIN, round(FINER * MARGIN * resolution))
+    return wide, in_crop(track.landmarks[frame], quad, resolution)
 
 
 STAGE = Stage("rehearse", 2, ("clip", "track", "latents"), RehearseStageParams, run)

@@ -53,6 +53,19 @@ def pose_from_quad(quads: Float32) -> tuple[NDArray[np.float64], NDArray[np.floa
     return quads64.mean(-2), np.linalg.norm(top, axis=-1) / 2, np.arctan2(top[..., 1], top[..., 0])
 
 
+def in_crop(landmarks: Float32, quad: Float32, resolution: int) -> Float32:
+    """Landmarks [68, 2] px of a picture in px of the crop of side `resolution` at a quad [4, 2]."""
+    axes = np.column_stack([quad[3] - quad[0], quad[1] - quad[0]]).astype(np.float64) / resolution
+    found: Float32 = ((landmarks - quad[0]) @ np.linalg.inv(axes).T).astype(np.float32)
+    return found
+
+
+def crop_around(picture: UInt8, quad: Float32, margin: float, side: int) -> UInt8:
+    """The crop [side, side, 3] at a quad [4, 2] made `margin` times as wide about its middle."""
+    centre, half, angle = pose_from_quad(quad)
+    return crop(picture, quad_from_pose(centre, half * margin, angle), side)
+
+
 def smooth_quads(
     quads: Float32,
     detected: Bool,

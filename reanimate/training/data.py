@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from reanimate.errors import FaceNotFound, MediaError
-from reanimate.faces.align import crop, pose_from_quad, quad_from_landmarks, quad_from_pose
+from reanimate.faces.align import crop_around, in_crop, quad_from_landmarks
 from reanimate.faces.puppet import sampled_at
 from reanimate.images import decode, encode_webp, is_picture, read_image
 from reanimate.types import Bool, Float32, UInt8
@@ -107,11 +107,8 @@ def _align_one(path: Path, resolution: int) -> tuple[bytes, Float32] | None:
     # photographs of one person often show a bystander: the face nearest the middle is the one meant
     face = min(faces, key=lambda f: float(np.linalg.norm(f.landmarks.mean(0) - centre_px)))
     quad = quad_from_landmarks(face.landmarks)
-    centre, half, angle = pose_from_quad(quad)
-    pixels = crop(picture, quad_from_pose(centre, half * MARGIN, angle), round(resolution * MARGIN))
-    x, y = (quad[3] - quad[0]) / resolution, (quad[1] - quad[0]) / resolution
-    inverse = np.linalg.inv(np.column_stack([x, y]).astype(np.float64))
-    return encode_webp(pixels, QUALITY), ((face.landmarks - quad[0]) @ inverse.T).astype(np.float32)
+    pixels = crop_around(picture, quad, MARGIN, round(resolution * MARGIN))
+    return encode_webp(pixels, QUALITY), in_crop(face.landmarks, quad, resolution)
 
 
 def _pack(kept: list[tuple[str, bytes, Float32]], resolution: int) -> bytes:
