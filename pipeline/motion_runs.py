@@ -21,7 +21,7 @@ from reanimate.agreement import Float64, agree, jerk, undisturbed
 from reanimate.faces.expression import express
 from reanimate.metrics import likeness
 
-CURVES = ("yaw", "mouth", "pitch", "eyes")
+CURVES = ("yaw", "mouth", "pitch", "eyes", "smile")
 
 
 @dataclass(frozen=True, slots=True)

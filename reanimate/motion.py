@@ -11,19 +11,12 @@ from typing import Literal
 
 import numpy as np
 
-from reanimate.types import NATURAL, Bool, Float32, Float64, Identity, Latents, PoseDeltas, Rehearsal, shots
+from reanimate.types import NATURAL, Bool, Float32, Float64, Identity, Latents, PoseDeltas, shots
 
 Normalisation = Literal["clip", "frame"]
 
 SCALE_FLOOR = 1e-4  # W+ units; a clip or frame that moves less is still, not blown up to unit RMS
 GROUPS = (4, 8)  # where the middle and the fine codes begin: 16 px and 64 px in a style generator
-OPEN = 0.8  # quantile of a shot's frames in which eyes are as open as they mostly are
-SHUT = 0.45  # of that opening: landmarks never see the lids of a closed eye meet
-WIDE = 1.3  # of it, and far more than any gap between lips: beyond, landmarks err
-UNSURE = np.array(
-    [0.35, 0.35, 0.004, 0.005]
-)  # [A] twice what attributes of one still picture vary by when it is a clip
-BELIEVED = (0.5, 1.25)  # of a movement: what is seen of one pose may be an error of the landmarks
 NEAR = 0.5  # of NATURAL; frames so far apart in pose count as near each other
 
 
@@ -97,67 +90,6 @@ def reference(deltas: PoseDeltas, identity: Identity) -> Float64:
     weights = np.exp(-(away - away.min()) / (2 * NEAR**2))
     found: Float64 = weights / weights.sum()
     return found
-
-
-def moves_of(attributes: Float32, cuts: Bool) -> Float32 | None:
-    """What anybody is to show, see PoseDeltas.moves, of what landmarks showed [T, A]; None where they show nothing.
-
-    Heads are measured from the middle of the shot, as codes are. Mouths are not: a gap between lips is the same on
-    everybody, and who rests with closed lips cannot close them further. Eyes are measured by the person's own. What
-    changes by no more than landmarks err, standing still, does not move.
-    """
-    known = np.asarray(np.isfinite(attributes).all(1))
-    if not known.any():
-        return None
-    result = interpolate_missing(np.nan_to_num(attributes), known, cuts)
-    for shot in shots(cuts):
-        seen = shot if not known[shot].any() else np.arange(shot.start, shot.stop)[known[shot]]
-        still = result[seen].std(0) <= UNSURE
-        result[shot, still] = result[seen].mean(0)[still]
-        result[shot, :2] -= result[seen, :2].mean(0)
-        open_eyes = max(float(np.quantile(result[seen, 3], OPEN)), 1e-3)
-        result[shot, 3] = (result[shot, 3] / open_eyes - SHUT) / (1 - SHUT)
-    result[:, 2:] = np.clip(result[:, 2:], 0, WIDE)
-    return result
-
-
-def rehearsed(rehearsal: Rehearsal, moves: Float64) -> Float64:
-    """[T, L, D] offsets from an identity that shows `moves` [T, A]: straight between its poses, and no farther.
-
-    What attributes do is added up.
-    """
-    total = np.zeros((len(moves), *rehearsal.offsets.shape[1:]))
-    for i in range(moves.shape[1]):
-        mine = rehearsal.attribute == i
-        at = np.append(rehearsal.shown[mine], rehearsal.rest[i]).astype(np.float64)
-        poses = np.concatenate([rehearsal.offsets[mine], np.zeros_like(rehearsal.offsets[:1])]).astype(np.float64)
-        order = np.argsort(at, kind="stable")
-        place = np.interp(moves[:, i], at[order], np.arange(len(at)))
-        before, share = np.floor(place).astype(int), (place % 1)[:, None, None]
-        after = np.minimum(before + 1, len(at) - 1)
-        total += poses[order][before] * (1 - share) + poses[order][after] * share
-    return total
-
-
-def seen_of(rehearsal: Rehearsal, found: Float64) -> Float64:
-    """[A] the share of each attribute's movement that is seen in what was drawn of the poses: `found` [M, A] is how far
-    each differs from the one at rest, NaN where no face is seen. 1 for eyes, whose lids landmarks hardly see.
-    """
-    shares = np.ones(found.shape[1])
-    for i in range(3):
-        mine = (rehearsal.attribute == i) & np.isfinite(found[:, i])
-        asked = rehearsal.shown[mine].astype(np.float64) - rehearsal.rest[i]
-        if np.square(asked).sum() > 0:
-            shares[i] = np.clip(asked @ found[mine, i] / np.square(asked).sum(), *BELIEVED)
-    return shares
-
-
-def unexplained(deltas: Float32, moves: Float32) -> Float32:
-    """Deltas [T, L, D] less what goes along with moves [T, A], by regression over the frames."""
-    about = moves.astype(np.float64) - moves.mean(0, dtype=np.float64)
-    flat = deltas.reshape(len(deltas), -1).astype(np.float64)
-    rest = flat - about @ np.linalg.lstsq(about, flat, rcond=None)[0]
-    return np.asarray(rest.reshape(deltas.shape), np.float32)
 
 
 def layer_groups(num_ws: int) -> tuple[slice, slice, slice]:

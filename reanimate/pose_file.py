@@ -1,11 +1,12 @@
 """pose.npz: a performance to keep, send and apply. Arrays and JSON text only; plain numpy reads it.
 
     deltas      float32 [T, L, D], offsets from the clip's mean latent, unit RMS over the clip
-    attributes  float32 [T, A], yaw and pitch in degrees, opening of mouth and eyes; NaN where no face was seen
+    attributes  float32 [T, A], yaw and pitch in degrees, opening of mouth and eyes, width of the mouth; NaN where no
+                face was seen
     head        float32 [T, 4], what alignment took away: roll (radians), log of the size, shift right and down in
                 halves of a crop's side
     moves       float32 [T, A], what anybody is to show: yaw and pitch in degrees from the middle of the shot, the gap
-                between the lips, eyes from 0, shut, to 1
+                between the lips, eyes from 0, shut, to 1, and the width of the mouth from its mean over the shot
     header      JSON text: format, version, scale (W+ units), frame_rate ("30000/1001"), model (digest), normalisation
 
 A file without attributes, head and moves is read too. The mean itself, which is who was filmed, is not in the file.
@@ -27,7 +28,7 @@ import numpy as np
 from reanimate.errors import MediaError, ModelError
 from reanimate.types import ATTRIBUTES, Float32, PoseDeltas
 
-FORMAT, VERSION = "reanimate-pose", 2
+FORMAT, VERSION = "reanimate-pose", 3
 MAX_BYTES = 1 << 32  # of deltas: an hour at 60 frames per second is 4.4e9 numbers in the largest official model
 ARRAYS = ("deltas", "attributes", "head", "moves")
 MAX_HEAD = 100.0  # radians, or halves of a crop's side: anything more is no head

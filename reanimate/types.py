@@ -22,9 +22,9 @@ Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
 
-ATTRIBUTES = ("yaw", "pitch", "mouth", "eyes")
+ATTRIBUTES = ("yaw", "pitch", "mouth", "eyes", "smile")
 """What landmarks show of a pose, in the units of faces.expression.Expression; A of them."""
-NATURAL = np.array([8.0, 5.0, 0.07, 0.04])
+NATURAL = np.array([8.0, 5.0, 0.07, 0.04, 0.04])
 """[A] standard deviations of a lively speaker."""
 
 
@@ -134,4 +134,5 @@ class PoseDeltas:
     of a crop's side, each less its shot's mean; None where nobody looked."""
     moves: Float32 | None = None
     """[T, A] what anybody is to show, without gaps: yaw and pitch in degrees from the middle of the shot, the gap
-    between the lips, and eyes from 0, shut, to 1, as open as they mostly are. None where no landmarks tell."""
+    between the lips, eyes from 0, shut, to 1, as open as they mostly are, and the width of the mouth, as a head that is
+    not turned shows it, from its mean over the shot. None where no landmarks tell."""

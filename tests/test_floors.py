@@ -24,6 +24,7 @@ FLOORS = {
     "reanimate.types": 0,
     "reanimate": 0,
     "reanimate.motion": 1,
+    "reanimate.moves": 1,
     "reanimate.smoothing": 1,
     "reanimate.subspace": 1,
     "reanimate.pose_file": 1,
@@ -148,7 +149,7 @@ def test_package_is_named_only_in_its_room(package: str) -> None:
     assert found
 
 
-@pytest.mark.parametrize("name", ["motion", "smoothing", "subspace"])
+@pytest.mark.parametrize("name", ["motion", "moves", "smoothing", "subspace"])
 def test_motion_stands_on_types_alone(name: str) -> None:
     path = ROOT / "reanimate" / f"{name}.py"
     assert ours(path) - {"reanimate.motion"} == {"reanimate.types"}
@@ -232,7 +233,12 @@ def test_help_comes_without_torch(arguments: tuple[str, ...]) -> None:
 
 def test_motion_comes_without_torch_and_opencv() -> None:
     done = run(
-        "import reanimate.smoothing, reanimate.subspace, reanimate.pose_file", "torch", "cv2", "dlib", "ffmpeg", "click"
+        "import reanimate.moves, reanimate.smoothing, reanimate.subspace, reanimate.pose_file",
+        "torch",
+        "cv2",
+        "dlib",
+        "ffmpeg",
+        "click",
     )
     assert done.returncode == 0, done.stderr
 

@@ -18,9 +18,7 @@ from reanimate.errors import ConfigError, MediaError
 
 if TYPE_CHECKING:
     from reanimate.checkpoints.bundle import Bundle
-    from reanimate.training.adversarial_config import AdversarialConfig
-    from reanimate.training.autoencoder import AutoencoderConfig
-    from reanimate.training.plain import PlainConfig
+    from reanimate.training.run import Config
 
 FACES = "faces.npz"
 FAMILIES = ("stylegan2", "pggan", "mescheder")
@@ -34,10 +32,11 @@ CROP_SIDE = 128  # px; crops are kept at this size for models of any smaller one
 @click.option("-o", "--output", type=PATH, required=True, help="The bundle to write; its work lies in OUTPUT.training.")
 @click.option(
     "--recipe",
-    type=click.Choice(("autoencoder", "adversarial", "plain")),
+    type=click.Choice(("autoencoder", "adversarial", "grow", "plain")),
     default="autoencoder",
     show_default=True,
-    help="Without an adversary, for a CPU; with one, for a GPU; or a generator alone, to compare families.",
+    help="Without an adversary, for a CPU; with one, for a GPU; --start grown to twice its resolution; or a generator "
+    "alone, to compare families.",
 )
 @click.option(
     "--family",
@@ -46,7 +45,7 @@ CROP_SIDE = 128  # px; crops are kept at this size for models of any smaller one
     show_default=True,
     help="Of the generator; those without styles take the recipe plain.",
 )
-@click.option("--start", default=None, help="A model, by name or folder, to go on from, in its sizes.")
+@click.option("--start", default=None, help="A model, by name or folder, to go on from or to grow.")
 @click.option(
     "--resolution", type=int, default=None, help="R of the model, px, a power of two. [default: 64, 128 or 32]"
 )
@@ -147,29 +146,35 @@ def _beginning(name: str, settings: dict[str, Any], device: str) -> Bundle:
     generator, encoder = networks_of(bundle)
     if settings["recipe"] == "plain":
         raise ConfigError("start", "the recipe plain begins with random weights; use another")
-    if settings["recipe"] == "autoencoder" and generator.config.mapping_layers != 1:
+    if settings["recipe"] in ("autoencoder", "grow") and generator.config.mapping_layers != 1:
         raise ConfigError("start", f"{bundle.card.name} was trained with an adversary; go on with --recipe adversarial")
-    sizes = {"resolution": generator.resolution, "channel_base": None, "channel_max": None}
+    grows = settings["recipe"] == "grow"
+    sizes = {"resolution": generator.resolution * (1 + grows), "channel_base": None, "channel_max": None}
     if any(settings[n] not in (None, size) for n, size in sizes.items()):
         raise ConfigError("start", "brings its own resolution and channels; leave them out")
-    settings |= sizes | {"channel_base": encoder.config.channel_base, "channel_max": encoder.config.channel_max}
+    settings |= sizes
+    if not grows:
+        settings |= {"channel_base": encoder.config.channel_base, "channel_max": encoder.config.channel_max}
     return bundle
 
 
-def _config(
-    start: Bundle | None, recipe: str, family: Any, swap: bool, **given: int | None
-) -> AutoencoderConfig | AdversarialConfig | PlainConfig:
+def _config(start: Bundle | None, recipe: str, family: Any, swap: bool, **given: int | None) -> Config:
     from reanimate.training.adversarial_config import AdversarialConfig
     from reanimate.training.autoencoder import AutoencoderConfig
+    from reanimate.training.growth import GrowthConfig
     from reanimate.training.plain import PlainConfig
 
     sizes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if recipe != "plain" and family != "stylegan2":
         reason = f"{family} has no styles, which the encoder of the {recipe} recipe reads; use --recipe plain"
         raise ConfigError("family", reason)
-    config: AutoencoderConfig | AdversarialConfig | PlainConfig
+    config: Config
     if recipe == "plain":
         config = replace(PlainConfig(family), **sizes)
+    elif recipe == "grow":
+        if start is None:
+            raise ConfigError("start", "the recipe grow needs a model to grow; give --start")
+        config = replace(GrowthConfig(swap=swap), **sizes)
     elif recipe == "adversarial":
         config = replace(AdversarialConfig(swap=swap), **sizes)
         if start is not None:  # both networks know faces
@@ -181,10 +186,10 @@ def _config(
             config = replace(config, grow_at=0.0, feature_ramp=(-1.0, 0.0))
     if config.resolution not in RESOLUTIONS:
         raise ConfigError("resolution", f"{config.resolution} is not one of {', '.join(map(str, RESOLUTIONS))}")
-    if config.channel_base < config.resolution:
+    if not isinstance(config, GrowthConfig) and config.channel_base < config.resolution:
         reason = f"{config.channel_base} leaves no channel at {config.resolution} px; use a multiple of it"
         raise ConfigError("channel-base", reason)
-    if recipe != "plain" and swap and config.batch % 2:
+    if recipe not in ("plain", "grow") and swap and config.batch % 2:
         raise ConfigError("batch", f"{config.batch} is odd, and movements are exchanged in pairs; or give --no-swap")
     if recipe == "adversarial" and config.batch < 2:
         raise ConfigError("batch", f"{config.batch} is too few for the adversarial recipe, which divides it")

@@ -11,11 +11,10 @@ from pipeline.artefacts import load_deltas, load_identity, load_rehearsal, save_
 from pipeline.stage import Job, Stage
 from pipeline.stages.subspace import load_subspace
 from reanimate.errors import ConfigError, MediaError
-from reanimate.motion import apply, reference, rehearsed, unexplained
+from reanimate.motion import apply, reference
+from reanimate.moves import CENTRED, rehearsed, unexplained
 from reanimate.subspace import soft_limit
 from reanimate.types import Float32, Latents, PoseDeltas
-
-HEAD = np.array([1, 1, 0, 0])  # what of PoseDeltas.moves is measured from the middle, and may be from elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def moved(job: Job, params: ApplyParams, pose: PoseDeltas) -> Float32:
     weights = reference(pose, identity) if params.reference == "nearest" else np.zeros(len(pose.deltas))
     own = None
     if params.rehearse and pose.moves is not None:
-        own = rehearsed(load_rehearsal(job.inputs["rehearsal"]), pose.moves - weights @ pose.moves * HEAD)
+        own = rehearsed(load_rehearsal(job.inputs["rehearsal"]), pose.moves - weights @ pose.moves * CENTRED)
         pose = replace(pose, deltas=params.carry * unexplained(pose.deltas, pose.moves))
     away_from = np.tensordot(weights, pose.deltas.astype(np.float64), 1)
     ws = apply(identity, pose, params.gain, params.scale, params.layers, params.group_gains, away_from, own)

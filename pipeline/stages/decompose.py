@@ -11,7 +11,8 @@ from pipeline.artefacts import load_latents, load_track, save_deltas, save_ident
 from pipeline.stage import Job, Stage
 from reanimate.faces.align import head_motion
 from reanimate.faces.expression import express
-from reanimate.motion import Normalisation, canonical_frame, decompose, moves_of
+from reanimate.motion import Normalisation, canonical_frame, decompose
+from reanimate.moves import moves_of
 from reanimate.types import ATTRIBUTES, FaceTrack, Float32, Identity
 
 
@@ -58,4 +59,4 @@ def attributes(track: FaceTrack) -> Float32:
     return np.stack([getattr(found, name) for name in ATTRIBUTES], 1).astype(np.float32)
 
 
-STAGE = Stage("decompose", 4, ("latents", "track"), DecomposeStageParams, run)
+STAGE = Stage("decompose", 5, ("latents", "track"), DecomposeStageParams, run)

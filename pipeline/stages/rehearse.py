@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -22,7 +22,8 @@ from reanimate.images import to_pictures, to_tensor
 from reanimate.inversion.invert import Inverter, InvertParams
 from reanimate.inversion.losses import LossName, make_loss
 from reanimate.inversion.rehearse import FINER, MARGIN, rehearse
-from reanimate.motion import canonical_frame, seen_of
+from reanimate.motion import canonical_frame
+from reanimate.moves import along, as_seen
 from reanimate.types import FaceTrack, Float32, Rehearsal, UInt8
 
 
@@ -76,14 +77,13 @@ def run(job: Job) -> None:
 
 
 def _as_seen(rehearsal: Rehearsal, generator: Generator, ws: torch.Tensor) -> Rehearsal:
-    """The same, with poses named by what is seen of them: a soft picture shows less of an open mouth."""
-    codes = ws + torch.from_numpy(np.concatenate([0 * rehearsal.offsets[:1], rehearsal.offsets])).to(ws)
+    """Places on the way through the poses, by what is seen of them: a soft picture shows less of an open mouth."""
+    places = along(rehearsal)
+    codes = ws + torch.from_numpy(np.concatenate([0 * places.offsets[:1], places.offsets])).to(ws)
     with torch.no_grad():
-        pictures = np.concatenate([to_pictures(generator.synthesis(code[None])) for code in codes])
+        pictures = np.concatenate([to_pictures(generator.synthesis(some)) for some in codes.split(8)])
     found = look_at(pictures).expression
-    shares = seen_of(rehearsal, found[1:] - found[0])
-    rest = rehearsal.rest[rehearsal.attribute]
-    return replace(rehearsal, shown=(rest + shares[rehearsal.attribute] * (rehearsal.shown - rest)).astype(np.float32))
+    return as_seen(places, found[1:] - found[0])
 
 
 def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UInt8, Float32]:
@@ -97,4 +97,4 @@ def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UI
     return wide, in_crop(track.landmarks[frame], quad, resolution)
 
 
-STAGE = Stage("rehearse", 2, ("clip", "track", "latents"), RehearseStageParams, run)
+STAGE = Stage("rehearse", 3, ("clip", "track", "latents"), RehearseStageParams, run)

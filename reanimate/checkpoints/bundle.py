@@ -141,7 +141,8 @@ def load_bundle(model: str, device: str = "cpu") -> Bundle:
     encoder = None
     if card.encoder is not None:
         sizes = configure(EncoderConfig, card.encoder, model)
-        if (sizes.resolution, sizes.num_ws, sizes.w_dim) != (config.resolution, config.num_ws, config.w_dim):
+        fits = sizes.resolution >= 4 and config.resolution % sizes.resolution == 0
+        if not fits or (sizes.num_ws, sizes.w_dim) != (config.num_ws, config.w_dim):
             raise ModelError(model, "the encoder's sizes are not the generator's")
         encoder = _load(Encoder, sizes, folder, ENCODER, card)
         encoder = encoder.to(device).eval().requires_grad_(False)

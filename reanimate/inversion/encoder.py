@@ -16,7 +16,7 @@ class EncoderConfig:
     """Sizes of an encoder."""
 
     resolution: int
-    """R, px."""
+    """Side of the crops as it sees them, px: R, or a half or quarter of it for a generator that has grown since."""
     num_ws: int
     """L."""
     w_dim: int
@@ -82,8 +82,13 @@ class Encoder(nn.Module):
 
     def parts(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """W [N, D] and offsets [N, L, D]."""
+        w, hidden = self.seen(pictures)
+        return w, self.to_offsets(hidden).view(-1, self.config.num_ws, self.config.w_dim)
+
+    def seen(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """W [N, D], and what the offsets are read from, [N, hidden]."""
+        if pictures.shape[-1] > self.config.resolution:
+            pictures = functional.avg_pool2d(pictures, pictures.shape[-1] // self.config.resolution)
         x = functional.leaky_relu(self.stem(functional.pixel_unshuffle(pictures, 2)), 0.2)
         x = functional.leaky_relu(self.last(self.blocks(x)), 0.2).flatten(1)
-        w = self.to_w(x) + self.w_mean
-        offsets = self.to_offsets(functional.leaky_relu(self.to_hidden(x), 0.2))
-        return w, offsets.view(-1, self.config.num_ws, self.config.w_dim)
+        return self.to_w(x) + self.w_mean, functional.leaky_relu(self.to_hidden(x), 0.2)

@@ -24,8 +24,9 @@ FINER = 2  # px of it for one of the crop's, so that warping does not blur
 STEPS = {
     "yaw": (-0.4, -0.2, 0.2, 0.4),  # radians; farther, a warp is no head any more
     "pitch": (-0.3, -0.15, 0.15, 0.3),
-    "mouth": (0.0, 0.07, 0.16, 0.3),  # gaps
+    "mouth": (0.0, 0.07, 0.16, 0.3, 0.45),  # gaps
     "eyes": (-0.3, 0.35, 0.7, 1.0),  # how far they close
+    "smile": (-0.06, -0.03, 0.04, 0.08),  # how far the corners go outwards
 }
 """What is shown beside the pose at rest; see puppet.Act."""
 NEAR = 0.03  # to the gap at rest: no pose of its own
@@ -79,8 +80,8 @@ def _acts(gap: float, device: torch.device) -> tuple[list[str], Act]:
     def column(name: str, rest: float) -> torch.Tensor:
         return torch.tensor([step if kind == name else rest for kind, step in poses], device=device)
 
-    nothing = column("rest", 0.0)
-    act = Act(column("mouth", gap), column("eyes", 0), nothing, nothing, column("yaw", 0), column("pitch", 0))
+    smile, head = column("smile", 0), (column("yaw", 0), column("pitch", 0))
+    act = Act(column("mouth", gap), column("eyes", 0), smile, column("rest", 0), *head)
     return [kind for kind, _ in poses], act
 
 
@@ -102,5 +103,6 @@ def _shown(puppets: Puppets, act: Act) -> Float32:
     """[M, A] what is seen of poses, as in PoseDeltas.moves."""
     chosen = torch.zeros(len(act.mouth), dtype=torch.long, device=act.mouth.device)
     seen = express(puppets.landmarks(chosen, act).cpu().numpy())
-    found = (seen.yaw - seen.yaw[0], seen.pitch - seen.pitch[0], seen.mouth, 1 - act.lids.cpu().numpy())
+    turned, wider = (seen.yaw - seen.yaw[0], seen.pitch - seen.pitch[0]), seen.smile - seen.smile[0]
+    found = (*turned, seen.mouth, 1 - act.lids.cpu().numpy(), wider)
     return np.stack(found, 1).astype(np.float32)

@@ -8,7 +8,6 @@ the difference of two, read from one face, must move another alike (`swap`).
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch import nn
 from reanimate.checkpoints.bundle import Bundle
 from reanimate.generators.stylegan2 import StyleGAN2Config, usual_channels
 from reanimate.inversion.encoder import EncoderConfig
-from reanimate.training.average import share_kept
+from reanimate.training.average import share_kept, step_share
 from reanimate.training.batches import Batch, Batches, generator_at, joined
 from reanimate.training.data import Faces
 from reanimate.training.likeness import Likeness
@@ -127,7 +126,7 @@ class Autoencoder:
         start, end = config.feature_ramp
         weight = torch.tensor(min(1.0, max(0.0, (done - start) / (end - start))), device=self.device)
         for group, lr in zip(self.optimiser.param_groups, self.base_lr, strict=True):
-            group["lr"] = lr * self._lr_share()
+            group["lr"] = lr * step_share(config, self.images)
         self.optimiser.zero_grad(set_to_none=True)  # None also keeps blocks that have not joined where they are
         moved = None
         if config.swap and grown and done >= end:
@@ -181,12 +180,6 @@ class Autoencoder:
         """Share of the images after which the objective stays as it is."""
         return max(self.config.grow_at, self.config.feature_ramp[1])
 
-    def _lr_share(self) -> float:
-        done = min(1.0, self.images / self.config.images)
-        ramp = min(1.0, (self.images + self.config.batch) / self.config.warmup_images)
-        low = self.config.final_lr_share
-        return ramp * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done)))
-
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs, as plain data and tensors."""
         return {
@@ -202,17 +195,6 @@ class Autoencoder:
         self.optimiser.load_state_dict(state["optimiser"])
         self.images = state["images"]
 
-    @torch.no_grad()
     def fit_w(self, chosen: NDArray[Any]) -> torch.Tensor:
-        """Give W the Gaussian of the codes of the faces at `chosen`; returns those codes [N, D]."""
-        w = self.networks.codes(chosen)
-        centred = (w - w.mean(0)).double()
-        covariance = centred.T @ centred / (len(w) - 1)
-        values, vectors = torch.linalg.eigh(covariance)
-        root = vectors * values.clamp_min(0).sqrt()
-        network = self.networks.generator_average.mapping_network
-        layer: nn.Module = network.get_submodule("fc0")
-        layer.weight.copy_(root.float() / layer.weight_gain)  # type: ignore[operator]
-        layer.bias.copy_(w.mean(0))  # type: ignore[operator]
-        network.w_avg.copy_(w.mean(0))
-        return w
+        """See Networks."""
+        return self.networks.fit_w(chosen)

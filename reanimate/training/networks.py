@@ -93,3 +93,20 @@ class Networks:
         """[N, D] w of faces by index."""
         parts = [chosen[start : start + CHUNK] for start in range(0, len(chosen), CHUNK)]
         return torch.cat([self.encoder_average.parts(self.batches.exact(some))[0] for some in parts])
+
+    @torch.no_grad()
+    def fit_w(self, chosen: NDArray[Any]) -> torch.Tensor:
+        """Give W of a linear mapping network the Gaussian of the codes of the faces at `chosen`; returns those codes
+        [N, D].
+        """
+        w = self.codes(chosen)
+        centred = (w - w.mean(0)).double()
+        covariance = centred.T @ centred / (len(w) - 1)
+        values, vectors = torch.linalg.eigh(covariance)
+        root = vectors * values.clamp_min(0).sqrt()
+        network = self.generator_average.mapping_network
+        layer: nn.Module = network.get_submodule("fc0")
+        layer.weight.copy_(root.float() / layer.weight_gain)  # type: ignore[operator]
+        layer.bias.copy_(w.mean(0))  # type: ignore[operator]
+        network.w_avg.copy_(w.mean(0))
+        return w

@@ -25,6 +25,7 @@ from reanimate.training.autoencoder import Autoencoder, AutoencoderConfig
 from reanimate.training.batches import Batch, generator_at
 from reanimate.training.data import Faces
 from reanimate.training.distil import distil
+from reanimate.training.growth import Growth, GrowthConfig
 from reanimate.training.identity import exact_alignment
 from reanimate.training.likeness import Likeness
 from reanimate.training.plain import Plain, PlainConfig
@@ -44,7 +45,7 @@ _NO_STATE = (
 )  # fmt: skip
 
 
-Config = AutoencoderConfig | AdversarialConfig | PlainConfig
+Config = AutoencoderConfig | AdversarialConfig | GrowthConfig | PlainConfig
 
 
 class Training:
@@ -73,9 +74,13 @@ class Training:
         self.train_index, self.test_index = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         if not len(self.train_index) or not len(self.test_index):
             raise MediaError(folder, "too few people: none is left to train on, or none to measure on")
-        self.model: Autoencoder | Adversarial | Plain
+        self.model: Autoencoder | Adversarial | Growth | Plain
         if isinstance(config, AdversarialConfig):
             self.model = Adversarial(config, faces, likeness, device, compiled=compiled, start=start)
+        elif isinstance(config, GrowthConfig):
+            if start is None:
+                raise ValueError("only a trained model grows")
+            self.model = Growth(config, faces, likeness, device, start)
         elif isinstance(config, PlainConfig):
             self.model = Plain(config, faces, likeness, device, compiled=compiled)
         else:
@@ -214,7 +219,10 @@ class Training:
         return distil(teacher, networks.batches, self.faces.known_landmarks, networks.rebuilt, report, steps=steps)
 
     def export(self, folder: Path, name: str, licence: str, source: str, features: FaceFeatures | None = None) -> Card:
-        """Write the averaged networks as a bundle."""
+        """Write the averaged networks as a bundle, with `features` or those of the model that training went on from."""
+        taught = "distilled from SqueezeNet 1.1 on the same faces"
+        if features is None and self.start is not None:
+            features, taught = self.start.features, self.start.card.provenance.get("features", taught)
         w = self.model.fit_w(self.train_index)
         provenance = {
             "trained_on": source,
@@ -225,7 +233,7 @@ class Training:
             "device": torch.device(self.model.device).type,
             "torch": torch.__version__.partition("+")[0],
             "settings": asdict(self.model.config),
-            **({"features": "distilled from SqueezeNet 1.1 on the same faces"} if features is not None else {}),
+            **({"features": taught} if features is not None else {}),
             **({"started_from": history(self.start.card)} if self.start is not None else {}),
         }
         average = self.model.networks.generator_average

@@ -78,20 +78,20 @@ def test_latents_deltas_and_identity_come_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.deltas, deltas.deltas)
     assert (again.scale, again.frame_rate, again.model, again.normalisation) == (0.5, RATE, "sha256:x", "clip")
     assert again.moves is None
-    save_deltas(tmp_path, replace(deltas, moves=noise(3, 4)))
-    np.testing.assert_array_equal(load_deltas(tmp_path).moves, noise(3, 4))
+    save_deltas(tmp_path, replace(deltas, moves=noise(3, 5)))
+    np.testing.assert_array_equal(load_deltas(tmp_path).moves, noise(3, 5))
     identity = Identity(noise(2, 4))
     save_identity(tmp_path, identity)
     np.testing.assert_array_equal(load_identity(tmp_path).ws, identity.ws)
 
 
 def test_rehearsal_comes_back_and_a_broken_one_is_refused(tmp_path: Path) -> None:
-    rehearsal = Rehearsal(np.array([0, 2, 2]), noise(3), noise(4), noise(3, 2, 4))
+    rehearsal = Rehearsal(np.array([0, 2, 2]), noise(3), noise(5), noise(3, 2, 4))
     save_rehearsal(tmp_path, rehearsal)
     found = load_rehearsal(tmp_path)
     for name in ("attribute", "shown", "rest", "offsets"):
         np.testing.assert_array_equal(getattr(found, name), getattr(rehearsal, name))
-    for broken in (replace(rehearsal, shown=noise(2)), replace(rehearsal, rest=np.full(4, np.nan, np.float32))):
+    for broken in (replace(rehearsal, shown=noise(2)), replace(rehearsal, rest=np.full(5, np.nan, np.float32))):
         save_rehearsal(tmp_path, broken)
         with pytest.raises(StoreError):
             load_rehearsal(tmp_path)

@@ -73,11 +73,11 @@ def look_for_dot(pictures: np.ndarray, *, who: bool = False) -> Seen:
     weight = np.maximum(red.sum((1, 2)), 1e-9)
     x, y = (red.sum(1) * grid).sum(1) / weight, (red.sum(2) * grid).sum(1) / weight
     still = np.zeros(len(x))
-    return Seen(np.stack([100 * x, 100 * y, still, still], 1), np.zeros((len(x), 128)))
+    return Seen(np.stack([100 * x, 100 * y, still, still, still], 1), np.zeros((len(x), 128)))
 
 
 def see_nothing(pictures: np.ndarray, *, who: bool = False) -> Seen:
-    return Seen(np.full((len(pictures), 4), np.nan), np.full((len(pictures), 128), np.nan))
+    return Seen(np.full((len(pictures), 5), np.nan), np.full((len(pictures), 128), np.nan))
 
 
 @dataclass
@@ -108,8 +108,8 @@ def test_carriers_are_the_fewest_that_reach_the_share(shares: list[float], carry
 def planted_codes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Codes [N, D], attributes [N, A] that they depend on, and the true directions [A, D]."""
     rng = np.random.default_rng(seed)
-    true = np.linalg.qr(rng.normal(size=(64, 4)))[0].T * np.array([[0.04], [0.06], [4.0], [6.0]])
-    expression = rng.normal(size=(count, 4)) * NATURAL
+    true = np.linalg.qr(rng.normal(size=(64, 5)))[0].T * np.array([[0.04], [0.06], [4.0], [6.0], [6.0]])
+    expression = rng.normal(size=(count, 5)) * NATURAL
     return rng.normal(size=(count, 64)) + expression @ true, expression, true
 
 
@@ -198,7 +198,7 @@ def test_calibration_is_the_same_twice_and_measures_what_it_lists() -> None:
 
     def look(pictures: np.ndarray, *, who: bool = False) -> Seen:
         flat = pictures.reshape(len(pictures), -1).astype(float)
-        return Seen(flat[:, :4], np.tile(flat[:, :1], 128))
+        return Seen(flat[:, :5], np.tile(flat[:, :1], 128))
 
     counters = [Counter(), Counter()]
     found, again = (calibrate(bundle, MultiScaleLoss(), 40, None, look, counter) for counter in counters)

@@ -12,14 +12,10 @@ from reanimate.motion import (
     decompose,
     interpolate_missing,
     layer_groups,
-    moves_of,
     reference,
-    rehearsed,
-    seen_of,
-    unexplained,
 )
 from reanimate.smoothing import smooth
-from reanimate.types import Identity, Latents, PoseDeltas, Rehearsal
+from reanimate.types import Identity, Latents, PoseDeltas
 
 RATE = Fraction(30000, 1001)
 
@@ -250,28 +246,28 @@ def posed(attributes: np.ndarray, seed: int = 0) -> PoseDeltas:
 
 
 def test_relative_motion_leaves_the_target_alone_where_the_source_looks_like_it() -> None:
-    yaws = np.zeros((9, 4))
+    yaws = np.zeros((9, 5))
     yaws[:, 0] = np.linspace(-80, 80, 9)
     deltas = posed(yaws)
-    identity = Identity(np.zeros((6, 8), np.float32), np.array([40, 0, 0, 0], np.float32))
+    identity = Identity(np.zeros((6, 8), np.float32), np.array([40, 0, 0, 0, 0], np.float32))
     ws = apply(identity, deltas, away_from=np.tensordot(reference(deltas, identity), deltas.deltas, 1))
     assert np.abs(ws[6]).max() < 0.3 < np.abs(ws[4]).max(), "frame 6 has the target's yaw"
-    far = Identity(identity.ws, np.array([120, 0, 0, 0], np.float32))
+    far = Identity(identity.ws, np.array([120, 0, 0, 0, 0], np.float32))
     assert reference(deltas, far)[8] > 0.9, "the nearest there is"
     assert reference(deltas, far).sum() == pytest.approx(1)
 
 
 def test_pose_that_nobody_knows_is_no_reference() -> None:
-    deltas = posed(np.full((5, 4), np.nan))
-    known = Identity(np.zeros((6, 8), np.float32), np.zeros(4, np.float32))
+    deltas = posed(np.full((5, 5), np.nan))
+    known = Identity(np.zeros((6, 8), np.float32), np.zeros(5, np.float32))
     assert not reference(deltas, known).any()
-    assert not reference(posed(np.zeros((5, 4))), Identity(known.ws)).any()
+    assert not reference(posed(np.zeros((5, 5))), Identity(known.ws)).any()
     assert not reference(decompose(clip())[1], known).any()
 
 
 def test_canonical_frame_has_open_eyes_and_a_closed_mouth_and_is_near_the_mean() -> None:
     latents = clip(40)
-    attributes = np.zeros((40, 4), np.float32)
+    attributes = np.zeros((40, 5), np.float32)
     attributes[:, 2] = np.where(np.arange(40) % 3 == 0, 0.0, 0.3)  # mouth
     attributes[:, 3] = np.where(np.arange(40) % 8 == 4, 0.1, 0.3)  # eyes
     latents.ws[[16, 18]] = latents.ws.mean(0)  # but the mouth of 16 is open
@@ -283,67 +279,7 @@ def test_canonical_frame_has_open_eyes_and_a_closed_mouth_and_is_near_the_mean()
 def test_canonical_frame_of_a_clip_without_landmarks_is_the_one_nearest_the_mean() -> None:
     latents = clip(20)
     latents.ws[7] = latents.ws.mean(0)
-    assert canonical_frame(latents, np.full((20, 4), np.nan, np.float32)) == 7
-
-
-def test_moves_are_heads_from_the_middle_of_the_shot_lips_apart_and_eyes_by_their_own() -> None:
-    attributes = np.array(
-        [
-            [10, 2, 0.1, 0.3],
-            [20, 4, 0.0, 0.3],
-            [np.nan] * 4,
-            [30, 6, 0.2, 0.135],
-            [-40, 0, 0.0, 0.2],
-            [-20, 0, 0.3, 0.2],
-        ],
-        np.float32,
-    )
-    moves = moves_of(attributes, np.array([True, False, False, False, True, False]))
-    assert moves is not None
-    np.testing.assert_allclose(moves[:, 0], [-10, 0, 5, 10, -10, 10], atol=1e-5)
-    np.testing.assert_allclose(moves[:4, 1], [-2, 0, 1, 2], atol=1e-5)
-    np.testing.assert_allclose(moves[:, 2], [0.1, 0.0, 0.1, 0.2, 0.0, 0.3], atol=1e-5)
-    np.testing.assert_allclose(moves[[0, 1, 3, 4, 5], 3], [1, 1, 0, 1, 1], atol=1e-5)
-    assert moves_of(np.full((3, 4), np.nan, np.float32), np.zeros(3, bool)) is None
-
-
-def test_what_moves_less_than_landmarks_err_is_still() -> None:
-    rng = np.random.default_rng(0)
-    noise = rng.normal(size=(200, 4)) * [0.2, 0.2, 0.003, 0.003] + [5, -3, 0.1, 0.3]
-    moves = moves_of(noise.astype(np.float32), np.arange(200) == 0)
-    assert moves is not None and (np.ptp(moves, 0) < 1e-6).all()
-    noise[:, 2] += 0.05 * np.sin(np.arange(200))
-    moves = moves_of(noise.astype(np.float32), np.arange(200) == 0)
-    assert moves is not None and (np.ptp(moves[:, [0, 1, 3]], 0) < 1e-6).all()
-    np.testing.assert_allclose(moves[:, 2], noise[:, 2], atol=1e-6, err_msg="what moves is left as it was seen")
-
-
-def rehearsal() -> Rehearsal:
-    """Yaw at -20 and 20 degrees, and lips 0.3 apart where they are 0.1 apart at rest."""
-    offsets = np.random.default_rng(0).normal(size=(3, 6, 8)).astype(np.float32)
-    rest = np.array([0, 0, 0.1, 1], np.float32)
-    return Rehearsal(np.array([0, 0, 2]), np.array([20, -20, 0.3], np.float32), rest, offsets)
-
-
-def test_between_rehearsed_poses_codes_are_drawn_straight_and_beyond_them_they_stay() -> None:
-    known = rehearsal()
-    moves = np.array(
-        [[0, 0, 0.1, 1], [10, 5, 0.1, 0], [-20, 0, 0.1, 1], [90, 0, 0.1, 1], [0, 0, 0.2, 1], [20, 0, 0.3, 1]]
-    )
-    found = rehearsed(known, moves)
-    right, left, wide = known.offsets.astype(np.float64)
-    expected = np.stack([0 * right, right / 2, left, right, wide / 2, right + wide])
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def test_what_goes_along_with_moves_is_taken_out_of_deltas() -> None:
-    rng = np.random.default_rng(0)
-    moves = rng.normal(size=(50, 4)).astype(np.float32)
-    along, other = rng.normal(size=(4, 48)), rng.normal(size=(50, 48))
-    left = unexplained((moves @ along + 3).reshape(50, 6, 8).astype(np.float32), moves)
-    np.testing.assert_allclose(left, np.broadcast_to(left.mean(0), left.shape), atol=1e-4)
-    rest = unexplained(other.reshape(50, 6, 8).astype(np.float32), moves).reshape(50, 48)
-    np.testing.assert_allclose((moves - moves.mean(0)).T @ rest, 0, atol=1e-3)
+    assert canonical_frame(latents, np.full((20, 5), np.nan, np.float32)) == 7
 
 
 def test_own_movements_are_added_in_their_own_units_and_times_the_gain() -> None:
@@ -352,13 +288,3 @@ def test_own_movements_are_added_in_their_own_units_and_times_the_gain() -> None
     moved = apply(identity, deltas, 2.0, scale=0.0, layers=(1, 3), own=own) - identity.ws
     np.testing.assert_allclose(moved[:, [1, 3]], 2 * own[:, [1, 3]], atol=1e-5)
     assert not moved[:, [0, 2, 4, 5]].any()
-
-
-def test_share_that_is_seen_is_a_slope_and_is_believed_within_bounds() -> None:
-    known = rehearsal()
-    found = np.full((3, 4), np.nan)
-    found[:2, 0] = [18, -14]  # of 20 and -20
-    found[2, 2] = 0.02  # of 0.2
-    np.testing.assert_allclose(seen_of(known, found), [0.8, 1, 0.5, 1])
-    found[:2, 0] = [90, np.nan]
-    np.testing.assert_allclose(seen_of(known, found), [1.25, 1, 0.5, 1], err_msg="one pose is enough to tell")

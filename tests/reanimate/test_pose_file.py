@@ -19,7 +19,7 @@ from reanimate.types import PoseDeltas
 
 HEADER = {
     "format": "reanimate-pose",
-    "version": 2,
+    "version": 3,
     "scale": 0.25,
     "frame_rate": "30000/1001",
     "model": "abc",
@@ -29,8 +29,8 @@ HEADER = {
 
 def pose(num_frames: int = 5) -> PoseDeltas:
     deltas = np.random.default_rng(0).normal(size=(num_frames, 6, 8)).astype(np.float32)
-    values = np.linspace(-1, 1, num_frames * 4, dtype=np.float32).reshape(num_frames, 4)
-    more = {"attributes": 9 * values, "head": values, "moves": 5 * values}
+    values = np.linspace(-1, 1, num_frames * 5, dtype=np.float32).reshape(num_frames, 5)
+    more = {"attributes": 9 * values, "head": values[:, :4], "moves": 5 * values}
     return PoseDeltas(deltas, 0.1 + 0.2, Fraction(30000, 1001), "a" * 64, **more)
 
 
@@ -109,7 +109,7 @@ def test_head_that_is_none_is_one_line_of_error(tmp_path: Path, wrong: np.ndarra
     refused(path)
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((4, 4)), np.zeros((5, 3)), np.full((5, 4), np.nan)])
+@pytest.mark.parametrize("wrong", [np.zeros((4, 5)), np.zeros((5, 4)), np.full((5, 5), np.nan)])
 def test_moves_that_are_none_are_one_line_of_error(tmp_path: Path, wrong: np.ndarray) -> None:
     path = write(tmp_path / "pose.npz")
     with zipfile.ZipFile(path, "a") as archive:
@@ -119,7 +119,7 @@ def test_moves_that_are_none_are_one_line_of_error(tmp_path: Path, wrong: np.nda
 
 def test_file_of_another_version_says_which_and_what_to_do(tmp_path: Path) -> None:
     said = refused(write(tmp_path / "pose.npz", version=1))
-    assert "reanimate-pose 1, not reanimate-pose 2" in said and "pose export" in said
+    assert "reanimate-pose 1, not reanimate-pose 3" in said and "pose export" in said
 
 
 def test_pickle_inside_is_refused_and_not_run(tmp_path: Path) -> None:
@@ -142,8 +142,8 @@ def test_pickle_inside_is_refused_and_not_run(tmp_path: Path) -> None:
     [
         {"format": "other"},
         {"format": "two\nlines"},
-        {"version": 1},
-        {"version": "2"},
+        {"version": 2},
+        {"version": "3"},
         {"scale": "large"},
         {"scale": float("nan")},
         {"scale": float("inf")},

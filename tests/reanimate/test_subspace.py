@@ -12,13 +12,13 @@ WIDTH = 24
 
 
 def planted(count: int = 600) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Codes, attributes, colours, and the directions [4, D] along which the attributes move the codes."""
+    """Codes, attributes, colours, and the directions [5, D] along which the attributes move the codes."""
     rng = np.random.default_rng(0)
-    true = np.linalg.qr(rng.normal(size=(WIDTH, 7)))[0].T
-    attributes = rng.normal(size=(count, 4)) * NATURAL
+    true = np.linalg.qr(rng.normal(size=(WIDTH, 8)))[0].T
+    attributes = rng.normal(size=(count, 5)) * NATURAL
     colours = rng.normal(size=(count, 3)) + attributes[:, :1] / 8  # who looks to the right is in the light
-    codes = (attributes / NATURAL) @ true[:4] * 2 + colours @ true[4:] + 0.5 * rng.normal(size=(count, WIDTH))
-    return codes, attributes, colours, true[:4] * 2 / NATURAL[:, None]
+    codes = (attributes / NATURAL) @ true[:5] * 2 + colours @ true[5:] + 0.5 * rng.normal(size=(count, WIDTH))
+    return codes, attributes, colours, true[:5] * 2 / NATURAL[:, None]
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ import torch
 from conftest import Done
 
 from pipeline.commands.train import FAMILIES
-from reanimate.checkpoints.bundle import load_bundle, read_card
+from reanimate.checkpoints.bundle import load_bundle, read_card, save_bundle
 from reanimate.images import write_image
+from reanimate.inversion.features import FaceFeatures, FaceFeaturesConfig
 from reanimate.training.data import _align_one, _pack, is_held_out
 from reanimate.training.plain import Family
 from reanimate.video import probe
@@ -172,6 +173,38 @@ def test_training_goes_on_from_a_bundle(call: Call, faces: Path, recipe: str) ->
     assert not all(torch.equal(a[n], b[n]) for n in weights)
 
 
+def test_model_grows_to_twice_its_resolution_and_runs(
+    call: Call, faces: Path, source: Path, face_picture: Path, tmp_path: Path
+) -> None:
+    call("train", faces, "-o", "first", *TINY, "--images", 4)
+    command = ("train", faces, "-o", "second", "--recipe", "grow", "--start", "first", "--batch", 2, "--images", 4)
+    assert "stopped at 2 of 4 images" in call(*command, "--minutes", 0).err
+    call(*command)
+    first, second = (read_card(tmp_path / name) for name in ("first", "second"))
+    assert second.config["resolution"] == 32 and second.config["channels"] == [*first.config["channels"], 8]
+    assert second.encoder is not None and second.encoder["resolution"] == 16
+    assert second.provenance["started_from"]["digest"] == first.digest and "grown" in second.provenance["method"]
+    sets = ("--set", "invert.first_steps=2", "--set", "invert.steps=1", "--set", "rehearse.passes=1")
+    call("run", source, face_picture, "--model", "second", *sets, "-o", "out.mp4")
+    assert probe(tmp_path / "out.mp4").width == 32
+
+
+def test_features_of_the_model_that_training_goes_on_from_are_kept(faces: Path, call: Call, tmp_path: Path) -> None:
+    call("train", faces, "-o", "first", *TINY, "--images", 2)
+    bundle = load_bundle("first")
+    torch.manual_seed(0)
+    features = FaceFeatures(FaceFeaturesConfig()).requires_grad_(False)
+    save_bundle(
+        Path("taught"), "taught", bundle.generator, bundle.encoder, {"features": "taught by hand"}, {}, "MIT",
+        features=features,
+    )  # fmt: skip
+    call("train", faces, "-o", "second", "--start", "taught", "--batch", 2, "--images", 2, "--no-swap")
+    second = load_bundle("second")
+    assert second.features is not None and second.card.provenance["features"] == "taught by hand"
+    for a, b in zip(features.state_dict().values(), second.features.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-2, msg="but for half precision")
+
+
 @pytest.mark.parametrize(
     ("option", "complaint"),
     [
@@ -189,6 +222,8 @@ def test_training_goes_on_from_a_bundle(call: Call, faces: Path, recipe: str) ->
         (["--start", "faces"], "start: brings its own resolution and channels"),
         (["--start", "nowhere"], "nowhere"),
         (["--start", "faces", "--recipe", "plain"], "start: the recipe plain begins with random weights"),
+        (["--recipe", "grow"], "start: the recipe grow needs a model to grow"),
+        (["--start", "faces", "--recipe", "grow", "--resolution", 64], "start: brings its own resolution"),
         (["--family", "pggan"], "family: pggan has no styles, which the encoder of the autoencoder recipe reads"),
         (["--recipe", "adversarial", "--family", "mescheder"], "mescheder has no styles"),
         (["--recipe", "plain", "--family", "stylegan9"], "--family"),

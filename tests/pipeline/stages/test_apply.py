@@ -59,7 +59,7 @@ def test_out_of_range_is_refused(values: dict[str, Any]) -> None:
 def test_limit_holds_large_movements_and_leaves_the_identity(tmp_path: Path) -> None:
     job = make_job(tmp_path, (3, 4, 8), apply.ApplyParams(gain=90.0, limit=True))
     (tmp_path / "subspace").mkdir()
-    arrays = {"directions": np.zeros((4, 8)), "covariance": np.eye(8), "bound": np.array([1.5])}
+    arrays = {"directions": np.zeros((5, 8)), "covariance": np.eye(8), "bound": np.array([1.5])}
     save_arrays(tmp_path / "subspace" / subspace.FILE, arrays, subspace.MEASURED)
     limited = Job(job.params, {**job.inputs, "subspace": tmp_path / "subspace"}, job.folder, job.reporter, "cpu")
     apply.run(limited)
@@ -70,7 +70,7 @@ def test_limit_holds_large_movements_and_leaves_the_identity(tmp_path: Path) -> 
 def test_relative_motion_leaves_the_target_where_the_source_looks_like_it(tmp_path: Path) -> None:
     job = make_job(tmp_path, (3, 4, 8), apply.ApplyParams(reference="nearest"))
     deltas = np.random.default_rng(0).standard_normal((3, 4, 8)).astype(np.float32)
-    yaws = np.array([[-40, 0, 0, 0], [0, 0, 0, 0], [40, 0, 0, 0]], np.float32)
+    yaws = np.array([[-40, 0, 0, 0, 0], [0, 0, 0, 0, 0], [40, 0, 0, 0, 0]], np.float32)
     save_deltas(tmp_path / "pose", PoseDeltas(deltas, 0.5, Fraction(25), "m", attributes=yaws))
     save_identity(tmp_path / "identity", Identity(np.ones((4, 8), np.float32), yaws[2]))
     apply.run(job)
@@ -82,14 +82,14 @@ def test_relative_motion_leaves_the_target_where_the_source_looks_like_it(tmp_pa
 def rehearsed_job(folder: Path, params: apply.ApplyParams) -> Job:
     """Three frames that turn by -10, 0 and 10 degrees, of a target whose code moves by its own when it turns."""
     job = make_job(folder, (3, 4, 8), params)
-    moves = np.array([[-10, 0, 0, 1], [0, 0, 0, 1], [10, 0, 0, 1]], np.float32)
+    moves = np.array([[-10, 0, 0, 1, 0], [0, 0, 0, 1, 0], [10, 0, 0, 1, 0]], np.float32)
     deltas = np.random.default_rng(0).standard_normal((3, 4, 8)).astype(np.float32)
     save_deltas(folder / "pose", PoseDeltas(deltas, 0.5, Fraction(25), "m", attributes=moves, moves=moves))
     (folder / "rehearsal").mkdir()
     poses = Rehearsal(
         attribute=np.array([0, 0]),
         shown=np.array([-20, 20], np.float32),
-        rest=np.array([0, 0, 0, 1], np.float32),
+        rest=np.array([0, 0, 0, 1, 0], np.float32),
         offsets=np.stack([np.full((4, 8), -4.0), np.full((4, 8), 4.0)]).astype(np.float32),
     )
     save_rehearsal(folder / "rehearsal", poses)
@@ -136,7 +136,7 @@ def test_without_rehearsal_codes_are_added_as_they_are(tmp_path: Path) -> None:
 
 def test_relative_motion_begins_at_the_targets_own_pose(tmp_path: Path) -> None:
     job = rehearsed_job(tmp_path, apply.ApplyParams(reference="nearest", carry=0.0))
-    save_identity(tmp_path / "identity", Identity(np.ones((4, 8), np.float32), np.array([60, 0, 0, 0], np.float32)))
+    save_identity(tmp_path / "identity", Identity(np.ones((4, 8), np.float32), np.array([60, 0, 0, 0, 0], np.float32)))
     apply.run(job)
     np.testing.assert_allclose(load_latents(job.folder).ws[2], 1, atol=0.05, err_msg="the source looks like it there")
     np.testing.assert_allclose(load_latents(job.folder).ws[0], -3, atol=0.05)

@@ -22,12 +22,12 @@ def test_shrinking_keeps_the_directions_of_poses(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     deltas = np.random.default_rng(0).normal(size=(24, 6, 8)).astype(np.float32)
     save_deltas(tmp_path / "pose", PoseDeltas(deltas, 0.5, Fraction(25), "m"))
-    arrays = {"directions": np.eye(8)[:4], "covariance": np.eye(8), "bound": np.array([1.0])}
+    arrays = {"directions": np.eye(8)[:5], "covariance": np.eye(8), "bound": np.array([1.0])}
     save_arrays(tmp_path / "subspace" / subspace.FILE, arrays, subspace.MEASURED)
     inputs = {name: tmp_path / name for name in ("pose", "subspace")}
     refine.run(Job(refine.RefineParams(shrink=1.0), inputs, tmp_path / "out", SilentReporter(), "cpu"))
     after = load_deltas(tmp_path / "out")
-    assert np.abs(after.deltas[..., 4:]).max() < 1e-6 < np.abs(after.deltas[..., :4]).min()
+    assert np.abs(after.deltas[..., 5:]).max() < 1e-6 < np.abs(after.deltas[..., :5]).min()
     assert after.scale == 0.5
 
 
@@ -37,7 +37,7 @@ def test_model_that_makes_no_faces_says_so(
     monkeypatch: pytest.MonkeyPatch, option: tuple[object, ...],
 ) -> None:  # fmt: skip
     def blind(pictures: UInt8, *, who: bool = False) -> Seen:
-        return Seen(np.full((len(pictures), 4), np.nan), np.full((len(pictures), 128), np.nan))
+        return Seen(np.full((len(pictures), 5), np.nan), np.full((len(pictures), 128), np.nan))
 
     monkeypatch.setattr(subspace, "look_at", blind)
     error = call("run", source, face_picture, *quick, *option, "-o", "out.mp4", code=1).error

@@ -1,0 +1,127 @@
+"""What a face shows over time, and the codes of a face that rehearsed which show it.
+
+A rehearsal is a few poses of one face (`inversion.rehearse`). Its codes are drawn along straight lines between them and
+a little beyond, and every place on the way is named by what landmarks see there: what is asked for is then shown, also
+where a generator draws a movement too weakly or unevenly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.ndimage import median_filter
+from scipy.optimize import isotonic_regression
+
+from reanimate.motion import interpolate_missing
+from reanimate.types import Bool, Float32, Float64, Rehearsal, shots
+
+OPEN = 0.8  # quantile of a shot's frames in which eyes are as open as they mostly are
+SHUT = 0.45  # of that opening: landmarks never see the lids of a closed eye meet
+WIDE = 1.3  # of it, and far more than any gap between lips: beyond, landmarks err
+UNSURE = np.array(
+    [0.35, 0.35, 0.004, 0.005, 0.006]
+)  # [A] twice what attributes of one still picture vary by when it is a clip
+CENTRED = np.array([True, True, False, False, True])  # [A] what is measured from the middle of a shot
+SEEN = (0, 1, 2, 4)  # of ATTRIBUTES: landmarks hardly see the lids of a face that is drawn
+BETWEEN = 3  # places that are looked at for each pose
+BEYOND = 1 / 3  # poses, that are gone past the last one: farther, faces dissolve
+BELIEVED = (0.4, 1.25)  # of a movement: what is seen of one place may be an error of the landmarks
+
+
+def moves_of(attributes: Float32, cuts: Bool) -> Float32 | None:
+    """What anybody is to show, see PoseDeltas.moves, of what landmarks showed [T, A]; None where they show nothing.
+
+    Heads are measured from the middle of the shot, as codes are, and so are the widths of mouths, which a turned head
+    shows narrower. Gaps between lips are not: they are the same on everybody, and who rests with closed lips cannot
+    close them further. Eyes are measured by the person's own. What changes by no more than landmarks err, standing
+    still, does not move.
+    """
+    known = np.asarray(np.isfinite(attributes).all(1))
+    if not known.any():
+        return None
+    result = interpolate_missing(np.nan_to_num(attributes), known, cuts)
+    result[:, 4] /= np.cos(np.radians(result[:, 0]))
+    for shot in shots(cuts):
+        seen = shot if not known[shot].any() else np.arange(shot.start, shot.stop)[known[shot]]
+        still = result[seen].std(0) <= UNSURE
+        result[shot, still] = result[seen].mean(0)[still]
+        result[shot] -= np.where(CENTRED, result[seen].mean(0), 0)
+        open_eyes = max(float(np.quantile(result[seen, 3], OPEN)), 1e-3)
+        result[shot, 3] = (result[shot, 3] / open_eyes - SHUT) / (1 - SHUT)
+    result[:, 2:4] = np.clip(result[:, 2:4], 0, WIDE)
+    return result
+
+
+def rehearsed(rehearsal: Rehearsal, moves: Float64) -> Float64:
+    """[T, L, D] offsets from an identity that shows `moves` [T, A]: straight between its poses, and no farther.
+
+    What attributes do is added up.
+    """
+    total = np.zeros((len(moves), *rehearsal.offsets.shape[1:]))
+    for i in range(moves.shape[1]):
+        at, poses = _in_order(rehearsal, i)
+        place = np.interp(moves[:, i], at, np.arange(len(at)))
+        before, share = np.floor(place).astype(int), (place % 1)[:, None, None]
+        after = np.minimum(before + 1, len(at) - 1)
+        total += poses[before] * (1 - share) + poses[after] * share
+    return total
+
+
+def along(rehearsal: Rehearsal) -> Rehearsal:
+    """The same with more places, evenly from pose to pose and on beyond the last ones; eyes keep their poses."""
+    parts = []
+    for i in range(len(rehearsal.rest)):
+        at, poses = _in_order(rehearsal, i)
+        if i not in SEEN or len(at) < 2:
+            mine = rehearsal.attribute == i
+            parts.append((rehearsal.shown[mine], rehearsal.offsets[mine]))
+            continue
+        steps = np.arange(round(-BEYOND * BETWEEN), round((len(at) - 1 + BEYOND) * BETWEEN) + 1) / BETWEEN
+        before = np.clip(np.floor(steps).astype(int), 0, len(at) - 2)
+        share = steps - before
+        shown = at[before] * (1 - share) + at[before + 1] * share
+        mixed = share[:, None, None]
+        offsets = poses[before] * (1 - mixed) + poses[before + 1] * mixed
+        moved = np.abs(shown - rehearsal.rest[i]) > 1e-6 * np.ptp(at)  # the place at rest is known
+        parts.append((shown[moved], offsets[moved]))
+    attribute = np.repeat(np.arange(len(parts)), [len(shown) for shown, _ in parts])
+    shown, offsets = (np.concatenate(arrays).astype(np.float32) for arrays in zip(*parts, strict=True))
+    return replace(rehearsal, attribute=attribute, shown=shown, offsets=offsets)
+
+
+def as_seen(rehearsal: Rehearsal, found: Float64) -> Rehearsal:
+    """The same, named by what was seen: `found` [M, A] is how far each place differs from the one at rest, NaN where no
+    face is seen. Farther along is never less, whatever landmarks say of one place.
+    """
+    shown = rehearsal.shown.astype(np.float64)
+    for i in SEEN:
+        mine = np.flatnonzero(rehearsal.attribute == i)
+        mine = mine[np.argsort(shown[mine], kind="stable")]
+        asked, seen = shown[mine] - rehearsal.rest[i], found[mine, i]
+        known = np.isfinite(seen)
+        if not known.any():
+            continue
+        share = np.interp(asked, asked[known], np.clip(seen[known] / asked[known], *BELIEVED))
+        share = median_filter(share, 3, mode="nearest")  # one place alone is not believed against both its neighbours
+        at = np.searchsorted(asked, 0.0)
+        way = isotonic_regression(np.insert(share * asked, at, 0.0)).x
+        shown[mine] = rehearsal.rest[i] + np.delete(way - way[at], at)  # at rest nothing moves
+    return replace(rehearsal, shown=shown.astype(np.float32))
+
+
+def unexplained(deltas: Float32, moves: Float32) -> Float32:
+    """Deltas [T, L, D] less what goes along with moves [T, A], by regression over the frames."""
+    about = moves.astype(np.float64) - moves.mean(0, dtype=np.float64)
+    flat = deltas.reshape(len(deltas), -1).astype(np.float64)
+    rest = flat - about @ np.linalg.lstsq(about, flat, rcond=None)[0]
+    return np.asarray(rest.reshape(deltas.shape), np.float32)
+
+
+def _in_order(rehearsal: Rehearsal, attribute: int) -> tuple[Float64, Float64]:
+    """How far an attribute's poses are, [K], the one at rest among them, and their offsets [K, L, D]."""
+    mine = rehearsal.attribute == attribute
+    at = np.append(rehearsal.shown[mine], rehearsal.rest[attribute]).astype(np.float64)
+    poses = np.concatenate([rehearsal.offsets[mine], np.zeros_like(rehearsal.offsets[:1])]).astype(np.float64)
+    order = np.argsort(at, kind="stable")
+    return at[order], poses[order]

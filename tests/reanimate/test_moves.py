@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from reanimate.moves import along, as_seen, moves_of, rehearsed, unexplained
+from reanimate.types import Rehearsal
+
+
+def test_moves_are_heads_and_widths_from_the_middle_of_the_shot_lips_apart_and_eyes_by_their_own() -> None:
+    attributes = np.array(
+        [
+            [10, 2, 0.1, 0.3, 0.6],
+            [20, 4, 0.0, 0.3, 0.6],
+            [np.nan] * 5,
+            [30, 6, 0.2, 0.135, 0.9],
+            [-40, 0, 0.0, 0.2, 0.7 * np.cos(np.radians(40))],
+            [-20, 0, 0.3, 0.2, 0.8 * np.cos(np.radians(20))],
+        ],
+        np.float32,
+    )
+    moves = moves_of(attributes, np.array([True, False, False, False, True, False]))
+    assert moves is not None
+    np.testing.assert_allclose(moves[:, 0], [-10, 0, 5, 10, -10, 10], atol=1e-5)
+    np.testing.assert_allclose(moves[:4, 1], [-2, 0, 1, 2], atol=1e-5)
+    np.testing.assert_allclose(moves[:, 2], [0.1, 0.0, 0.1, 0.2, 0.0, 0.3], atol=1e-5)
+    np.testing.assert_allclose(moves[[0, 1, 3, 4, 5], 3], [1, 1, 0, 1, 1], atol=1e-5)
+    np.testing.assert_allclose(moves[4:, 4], [-0.05, 0.05], atol=1e-5, err_msg="a turned head shows a narrower mouth")
+    assert moves_of(np.full((3, 5), np.nan, np.float32), np.zeros(3, bool)) is None
+
+
+def test_what_moves_less_than_landmarks_err_is_still() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(200, 5)) * [0.2, 0.2, 0.003, 0.003, 0.004] + [5, -3, 0.1, 0.3, 0.6]
+    moves = moves_of(noise.astype(np.float32), np.arange(200) == 0)
+    assert moves is not None and (np.ptp(moves, 0) < 1e-6).all()
+    noise[:, 2] += 0.05 * np.sin(np.arange(200))
+    moves = moves_of(noise.astype(np.float32), np.arange(200) == 0)
+    assert moves is not None and (np.ptp(moves[:, [0, 1, 3, 4]], 0) < 1e-6).all()
+    np.testing.assert_allclose(moves[:, 2], noise[:, 2], atol=1e-6, err_msg="what moves is left as it was seen")
+
+
+def rehearsal() -> Rehearsal:
+    """Yaw at -20 and 20 degrees, and lips 0.3 apart where they are 0.1 apart at rest."""
+    offsets = np.random.default_rng(0).normal(size=(3, 6, 8)).astype(np.float32)
+    rest = np.array([0, 0, 0.1, 1, 0], np.float32)
+    return Rehearsal(np.array([0, 0, 2]), np.array([20, -20, 0.3], np.float32), rest, offsets)
+
+
+def test_between_rehearsed_poses_codes_are_drawn_straight_and_beyond_them_they_stay() -> None:
+    known = rehearsal()
+    poses = [(0, 0.1, 1), (10, 0.1, 0), (-20, 0.1, 1), (90, 0.1, 1), (0, 0.2, 1), (20, 0.3, 1)]
+    moves = np.array([(yaw, 5, mouth, eyes, 0.1) for yaw, mouth, eyes in poses])
+    found = rehearsed(known, moves)
+    right, left, wide = known.offsets.astype(np.float64)
+    expected = np.stack([0 * right, right / 2, left, right, wide / 2, right + wide])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_what_goes_along_with_moves_is_taken_out_of_deltas() -> None:
+    rng = np.random.default_rng(0)
+    moves = rng.normal(size=(50, 5)).astype(np.float32)
+    along, other = rng.normal(size=(5, 48)), rng.normal(size=(50, 48))
+    left = unexplained((moves @ along + 3).reshape(50, 6, 8).astype(np.float32), moves)
+    np.testing.assert_allclose(left, np.broadcast_to(left.mean(0), left.shape), atol=1e-4)
+    rest = unexplained(other.reshape(50, 6, 8).astype(np.float32), moves).reshape(50, 48)
+    np.testing.assert_allclose((moves - moves.mean(0)).T @ rest, 0, atol=1e-3)
+
+
+def ramp() -> Rehearsal:
+    """Yaw at -20, -10, 10 and 20 degrees, whose codes lie on a line, and an eye that closes."""
+    line = np.arange(48.0).reshape(6, 8).astype(np.float32)
+    shown = np.array([-20, 10, -10, 20, 0], np.float32)
+    rest = np.array([0, 0, 0.1, 1, 0], np.float32)
+    offsets = np.concatenate([shown[:4, None, None] * line, line[None]])
+    return Rehearsal(np.array([0, 0, 0, 0, 3]), shown, rest, offsets)
+
+
+def test_places_lie_evenly_between_poses_and_a_little_beyond_them() -> None:
+    known, places = ramp(), along(ramp())
+    yaw = places.attribute == 0
+    expected = np.delete(np.arange(-7, 8), 7) * 10 / 3
+    np.testing.assert_allclose(places.shown[yaw], expected, atol=1e-5)
+    np.testing.assert_allclose(places.offsets[yaw], expected[:, None, None] * known.offsets[-1], rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(places.offsets[~yaw], known.offsets[4:], err_msg="lids keep the pose they have")
+    moves = np.array([[5.0, 0, 0.1, 1, 0], [-16, 0, 0.1, 0.5, 0]])
+    np.testing.assert_allclose(rehearsed(places, moves), rehearsed(known, moves), rtol=1e-4, atol=1e-3)
+
+
+def test_attribute_with_no_pose_or_one_has_as_many_places_as_it_can() -> None:
+    places = along(rehearsal())
+    assert set(places.attribute.tolist()) == {0, 2}
+    assert places.shown[places.attribute == 2].max() > 0.3, "one pose and rest are a way"
+    none = replace(rehearsal(), attribute=np.array([0, 0, 0]), shown=np.array([20, -20, 10], np.float32))
+    assert set(along(none).attribute.tolist()) == {0}
+
+
+def test_places_are_named_by_what_is_seen_of_them() -> None:
+    places = along(ramp())
+    found = np.full((len(places.shown), 5), np.nan)
+    found[:, 0] = 0.8 * places.shown
+    named = as_seen(places, found)
+    yaw = places.attribute == 0
+    np.testing.assert_allclose(named.shown[yaw], 0.8 * places.shown[yaw], rtol=0.02)
+    np.testing.assert_array_equal(named.shown[~yaw], places.shown[~yaw])
+    moves = np.array([[8.0, 0, 0.1, 1, 0]])
+    np.testing.assert_allclose(rehearsed(named, moves)[0], 10 * ramp().offsets[-1], rtol=0.03, atol=0.1)
+
+
+def test_what_is_seen_of_a_place_rises_and_is_believed_within_bounds() -> None:
+    places = along(ramp())
+    found = np.zeros((len(places.shown), 5))
+    found[:, 0] = 0.8 * places.shown
+    yaw = np.flatnonzero(places.attribute == 0)
+    found[yaw[10], 0] = -40  # landmarks err
+    found[yaw[3], 0] = np.nan  # no face
+    named = as_seen(places, found).shown[yaw]
+    assert (np.diff(named) >= 0).all()
+    share = named / places.shown[yaw]
+    np.testing.assert_allclose(share, 0.8, rtol=1e-5, err_msg="one place says nothing against its neighbours")
+    found[yaw, 0] = np.where(np.arange(14) < 11, 0.2, 2) * places.shown[yaw]
+    share = as_seen(places, found).shown[yaw] / places.shown[yaw]
+    np.testing.assert_allclose(share[[0, 13]], [0.4, 1.25], rtol=1e-5, err_msg="bounds of what is believed")
+    found[:] = np.nan
+    np.testing.assert_array_equal(as_seen(places, found).shown, places.shown)
