@@ -81,7 +81,7 @@ def _as_seen(rehearsal: Rehearsal, generator: Generator, ws: torch.Tensor) -> Re
     places = along(rehearsal)
     codes = ws + torch.from_numpy(np.concatenate([0 * places.offsets[:1], places.offsets])).to(ws)
     with torch.no_grad():
-        pictures = np.concatenate([to_pictures(generator.synthesis(some)) for some in codes.split(8)])
+        pictures = np.concatenate([to_pictures(generator.synthesis(some)) for some in torch.split(codes, 8)])
     found = look_at(pictures).expression
     return as_seen(places, found[1:] - found[0])
 

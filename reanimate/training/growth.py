@@ -114,7 +114,7 @@ class Growth:
         said = encoder.to_offsets(self.hidden[rows]).view(len(rows), -1, codes.shape[-1])[:, -NEW_LAYERS:]
         parts["said"] = (said - (codes.detach() - self.w[rows])[:, -NEW_LAYERS:]).square().mean()
         self.optimiser.zero_grad(set_to_none=True)
-        (total + parts["said"]).backward()
+        (total + parts["said"]).backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         gradient = codes.grad
         length = gradient.square().mean((1, 2), keepdim=True).sqrt()
@@ -155,7 +155,7 @@ class Growth:
     def _seen(self) -> tuple[torch.Tensor, torch.Tensor]:
         """What the encoder sees of the chosen faces, of which only what is made of it changes: w and hidden."""
         networks = self.networks
-        chunks = [some.numpy() for some in self.chosen.cpu().split(CHUNK)]
+        chunks = [some.numpy() for some in torch.split(self.chosen.cpu(), CHUNK)]
         seen = [networks.encoder.seen(networks.batches.exact(some)) for some in chunks]
         return torch.cat([w for w, _ in seen]), torch.cat([hidden for _, hidden in seen])
 
