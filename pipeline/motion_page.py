@@ -53,7 +53,7 @@ def tables(found: Sweeps) -> str:
 
 
 _GAINS = ("normalisation", "layers", "gain", "mouth", "mouth_amplitude", "yaw", "yaw_amplitude", "distance", "nearer")
-_OPTIONS = ("label", "mouth", "mouth_amplitude", "yaw", "yaw_amplitude", "eyes", "roll", "roll_amplitude", "distance",
+_OPTIONS = ("label", "mouth", "mouth_amplitude", "yaw", "yaw_amplitude", "eyes", "smile", "roll", "roll_amplitude", "distance",
             "nearer", "colour")  # fmt: skip
 _FILTERS = ("filter", "seconds", "jitter_removed", "amplitude_kept", "lag")
 _LIGHT = ("clip", "light", "hold_colour", "colour", "distance")
@@ -112,7 +112,8 @@ Made by `reanimate bench motion CLIPS_DIR TARGET… --page {page.name}` with mod
 {", ".join(found.targets)}. The sweeps look at {found.most} frames of each pair, evenly over the clip, and average over
 pairs; the table at the defaults looks at all. Machine: {machine}.
 
-Mouth, yaw, eyes and roll are correlations with the source's own curves; amplitudes are ratios to the source's. The
+Mouth, yaw, eyes, smile (the mouth's width) and roll are correlations with the source's own curves; amplitudes are
+ratios to the source's. The
 ceiling is what the same detector sees of the source's own 128 px crops. Distance is that of dlib's descriptor to the
 target; nearer is the share of frames that are nearer the target than the source; flicker and jitter are ratios to the
 source's crops; colour is the largest change of the picture's mean colour, of 255.

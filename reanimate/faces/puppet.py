@@ -2,7 +2,7 @@
 
 A single photograph does not hold what a face looks like before and after a movement. A warp by landmarks does, roughly:
 lips part along their own line and take the jaw along, lids slide over the eyes, and a head turns as an ellipsoid with a
-nose would. What opens between closed lips is painted dark.
+nose would. What opens below what a photograph shows between the lips is painted dark.
 
 Everything is an inverse map, from where a pixel lies to where it is taken from, so that parts are chained by calling
 one after the other and a picture is sampled once. Lengths are eye spans: the distance between the outer corners of the
@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-OPENED = (0.02, 0.08)  # gaps between the lips of a photograph: up to the first nothing of the mouth is seen, then all
+OPENED = (0.02, 0.08)  # gaps between lips: up to the first nothing is seen between them, from the second all
 DARK = 0.25  # what is between lips, of their own brightness
+_RIM = 0.01  # below where the lower lip was, over which the mouth gets dark
 _JAW = 2.5  # how much wider the lower lip's movement gets for each eye span below it
 _LEAST_CHIN = 0.1  # below the lip
 _NECK = 0.7  # below the chin, over which less and less follows the jaw
@@ -195,10 +196,12 @@ def _open(grid: torch.Tensor, points: torch.Tensor, wanted: torch.Tensor) -> tup
     below = (across - moved).clamp_min(0) / _each(span)
     jaw = _jaw(along, below, (_local(points[:, 8:9], middle, axis)[1][:, 0] - lower) / span)
     between = (across > top) & (across < moved)
-    inside = top + (across - top) * (bottom - top) / (moved - top).clamp_min(_THIN)
     lip = torch.where(across >= moved, across - by * jaw, across)
-    source = torch.where(between, inside, torch.where((along.abs() >= 1) & (across < 0), across, lip))
-    hidden = between * _each((1 - _step(gap, *OPENED)) * _step(wanted, *OPENED))
+    source = torch.where((along.abs() >= 1) & (across < 0), across, lip)
+    # upper teeth stay with the head: what is between the lips stays, and ends where the lower lip was
+    before, after = _step(gap, *OPENED), _step(wanted, *OPENED)
+    dark = _step((across - bottom) / _each(span), 0.0, _RIM) * _each(after)
+    hidden = between * torch.maximum(dark, _each((1 - before) * (after - before)))
     return _across(grid, axis, source - across), hidden
 
 
