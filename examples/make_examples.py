@@ -32,7 +32,7 @@ from reanimate.video import write_video
 FOLDER = Path(__file__).parent
 SIDE = 256  # px; enlarged, so that the detector has something to see
 PSI = 0.8
-SOURCE, TARGET = (1, 2, 3), (4, 5, 6)  # seeds of the codes whose mean is somebody
+SOURCE, TARGET = (1428, 1429), (1400, 1401)  # seeds of the codes whose mean is somebody
 PASSES = 60
 RATE, SECONDS = Fraction(25), 3
 

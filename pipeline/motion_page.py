@@ -53,8 +53,8 @@ def tables(found: Sweeps) -> str:
 
 
 _GAINS = ("normalisation", "layers", "gain", "mouth", "mouth_amplitude", "yaw", "yaw_amplitude", "distance", "nearer")
-_OPTIONS = ("label", "mouth", "mouth_amplitude", "yaw", "yaw_amplitude", "eyes", "smile", "roll", "roll_amplitude", "distance",
-            "nearer", "colour")  # fmt: skip
+_OPTIONS = ("label", "mouth", "mouth_amplitude", "yaw", "yaw_amplitude", "eyes", "smile", "roll", "roll_amplitude",
+            "distance", "nearer", "colour")  # fmt: skip
 _FILTERS = ("filter", "seconds", "jitter_removed", "amplitude_kept", "lag")
 _LIGHT = ("clip", "light", "hold_colour", "colour", "distance")
 
@@ -113,10 +113,9 @@ Made by `reanimate bench motion CLIPS_DIR TARGET… --page {page.name}` with mod
 pairs; the table at the defaults looks at all. Machine: {machine}.
 
 Mouth, yaw, eyes, smile (the mouth's width) and roll are correlations with the source's own curves; amplitudes are
-ratios to the source's. The
-ceiling is what the same detector sees of the source's own 128 px crops. Distance is that of dlib's descriptor to the
-target; nearer is the share of frames that are nearer the target than the source; flicker and jitter are ratios to the
-source's crops; colour is the largest change of the picture's mean colour, of 255.
+ratios to the source's. The ceiling is what the same detector sees of the source's own 128 px crops. Distance is that of
+dlib's descriptor to the target; nearer is the share of frames that are nearer the target than the source; flicker and
+jitter are ratios to the source's crops; colour is the largest change of the picture's mean colour, of 255.
 
 Aims: mouth at least {SHARE:g} of its ceiling, yaw likewise where the source's spread is over {YAW_SPREAD:g}°,
 amplitudes from {AMPLITUDE[0]:g} to {AMPLITUDE[1]:g}, distance at most {DISTANCE:g}, nearer at least {NEARER:g}, flicker
