@@ -160,7 +160,7 @@ def test_without_lpips_weights_the_cure_is_named(
         (["--factor", 3], "3 does not divide the model's 16 px"),
         (["--prior", "pggan"], "is not NAME=MODEL"),
         (["--prior", "pggan=nowhere"], "not found"),
-        (["--prior", "pggan=faces"], "pggan draws 64 px and the model 16; compare models of one size"),
+        (["--prior", "pggan=faces"], "pggan draws 128 px and the model 16; compare models of one size"),
         (["--images", "nowhere"], "nowhere: no such folder"),
         (["--held-out", "--images", "empty"], "no pictures of held-out people"),
     ],
