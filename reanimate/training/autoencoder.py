@@ -125,8 +125,9 @@ class Autoencoder:
         noise = torch.randn(config.batch, config.w_dim, generator=draw, device=self.device)
         start, end = config.feature_ramp
         weight = torch.tensor(min(1.0, max(0.0, (done - start) / (end - start))), device=self.device)
+        share = step_share(self.images, config.images, config.batch, config.warmup_images, config.final_lr_share)
         for group, lr in zip(self.optimiser.param_groups, self.base_lr, strict=True):
-            group["lr"] = lr * step_share(config, self.images)
+            group["lr"] = lr * share
         self.optimiser.zero_grad(set_to_none=True)  # None also keeps blocks that have not joined where they are
         moved = None
         if config.swap and grown and done >= end:

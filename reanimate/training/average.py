@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -32,28 +32,7 @@ def share_kept(batch: int, images: int, half_life: float, ramp: float) -> float:
     return float(0.5 ** (batch / max(min(half_life, ramp * images), 1e-8)))
 
 
-class Schedule(Protocol):
-    """Settings of a run that say how large its steps are."""
-
-    @property
-    def images(self) -> int:
-        """Faces shown in all."""
-
-    @property
-    def batch(self) -> int:
-        """Faces a step."""
-
-    @property
-    def warmup_images(self) -> int:
-        """Faces over which steps grow to full size."""
-
-    @property
-    def final_lr_share(self) -> float:
-        """What is left of a step at the end."""
-
-
-def step_share(run: Schedule, images: int) -> float:
-    """Share of the full step size after so many images: a short ramp, then half a cosine."""
-    done = min(1.0, images / run.images)
-    ramp = min(1.0, (images + run.batch) / run.warmup_images)
-    return ramp * (run.final_lr_share + (1 - run.final_lr_share) * 0.5 * (1 + math.cos(math.pi * done)))
+def step_share(images: int, of: int, batch: int, warmup: int, least: float) -> float:
+    """Share of the full step size after `images` `of` all: a ramp over `warmup` of them, half a cosine to `least`."""
+    ramp = min(1.0, (images + batch) / warmup)
+    return ramp * (least + (1 - least) * 0.5 * (1 + math.cos(math.pi * min(1.0, images / of))))

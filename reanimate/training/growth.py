@@ -99,7 +99,7 @@ class Growth:
     def step(self) -> dict[str, torch.Tensor]:
         """One batch; returns its losses as 0-d tensors."""
         config, encoder = self.config, self.networks.encoder
-        share = step_share(config, self.images)
+        share = step_share(self.images, config.images, config.batch, config.warmup_images, config.final_lr_share)
         for group, lr in zip(self.optimiser.param_groups, self.base_lr, strict=True):
             group["lr"] = lr * share
         rows = self._rows()
