@@ -1,8 +1,8 @@
 """Which stage feeds which. Read this page first.
 
 source ─ track ─ align ─ invert ─ decompose ─ (refine) ─ smooth ─┐ pose
-target ─ track ─ align ─ invert ─ decompose ─────────────────────┼ apply ─ synthesize ─ encode
-                          │       identity                       │                        └ sound of the source
+target ─ track ─ align ─ invert ─ decompose ─────────────────────┼ match ─ apply ─ synthesize ─ encode
+                          │       identity                       │                                └ sound of the source
                           └ rehearse ────────────────────────────┘
 
 refine is there where it is asked for. It, and apply with a limit, are also fed by `subspace`, which comes of the model.
@@ -24,6 +24,7 @@ from pipeline.stages import (
     encode,
     invert,
     load_pose,
+    match,
     refine,
     rehearse,
     smooth,
@@ -49,6 +50,7 @@ SECTIONS: Mapping[str, type] = {
     "refine": refine.RefineParams,
     "smooth": smooth.SmoothParams,
     "rehearse": rehearse.RehearseParams,
+    "match": match.MatchParams,
     "apply": apply.ApplyParams,
     "synthesize": synthesize.SynthesizeParams,
     "encode": encode.EncodeParams,
@@ -239,6 +241,8 @@ def moving_inputs(target: Path, pose: Node, model: Model, chosen: Mapping[str, A
         given["clip"] = FileInput(target)
         params = rehearse.RehearseStageParams(**how, **_reference(model))
         inputs["rehearsal"] = Node(rehearse.STAGE, params, given, "target/rehearse")
+        mending = match.MatchStageParams(**asdict(chosen["match"]), **_reference(model))
+        inputs["asked"] = Node(match.STAGE, mending, dict(inputs), "match")
     if "subspace" in more:
         inputs["subspace"] = subspace_node(model)
     return inputs

@@ -14,6 +14,7 @@ from scipy.ndimage import median_filter
 from scipy.optimize import isotonic_regression
 
 from reanimate.motion import interpolate_missing
+from reanimate.smoothing import gaussian
 from reanimate.types import Bool, Float32, Float64, Rehearsal, shots
 
 OPEN = 0.8  # quantile of a shot's frames in which eyes are as open as they mostly are
@@ -27,6 +28,8 @@ SEEN = (0, 1, 2, 4)  # of ATTRIBUTES: landmarks hardly see the lids of a face th
 BETWEEN = 3  # places that are looked at for each pose
 BEYOND = 1 / 3  # poses, that are gone past the last one: farther, faces dissolve
 BELIEVED = (0.4, 1.25)  # of a movement: what is seen of one place may be an error of the landmarks
+MENDED = 0.7  # of what is missing, that is asked for more
+FARTHEST = 0.4  # of how far an attribute's places reach, that is ever asked for more or less
 
 
 def moves_of(attributes: Float32, cuts: Bool) -> Float32 | None:
@@ -108,6 +111,31 @@ def as_seen(rehearsal: Rehearsal, found: Float64) -> Rehearsal:
         way = isotonic_regression(np.insert(share * asked, at, 0.0)).x
         shown[mine] = rehearsal.rest[i] + np.delete(way - way[at], at)  # at rest nothing moves
     return replace(rehearsal, shown=shown.astype(np.float32))
+
+
+def mended(rehearsal: Rehearsal, wanted: Float64, asked: Float64, found: Float64, window: int) -> Float64:
+    """[T, A] what to ask for instead of `asked` so that `wanted` is seen, where attributes `found` were; all [T, A].
+
+    Movements that are rehearsed one at a time interfere when they are added: lips that open narrow a smile and seem to
+    bend a head. What is missing is asked for in addition, averaged over a `window` of frames: landmarks err from one to
+    the next. Where no face is seen, found is NaN and nothing is missing. Eyes stay as they are, see SEEN.
+    """
+    shown = found.copy()
+    shown[:, 4] /= np.cos(np.radians(shown[:, 0]))
+    known = np.asarray(np.isfinite(shown).all(1))
+    if not known.any():
+        return asked
+    shown -= np.where(CENTRED, shown[known].mean(0) - wanted[known].mean(0), 0)
+    missing = np.where(known[:, None], wanted - shown, 0).astype(np.float32)
+    better = asked + MENDED * gaussian(missing, window)
+    for i in range(wanted.shape[1]):
+        if i not in SEEN:
+            better[:, i] = asked[:, i]
+            continue
+        at, _ = _in_order(rehearsal, i)
+        most = FARTHEST * np.ptp(at)
+        better[:, i] = np.clip(better[:, i], wanted[:, i] - most, wanted[:, i] + most)
+    return better
 
 
 def unexplained(deltas: Float32, moves: Float32) -> Float32:

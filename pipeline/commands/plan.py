@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reanimate.inversion.invert import InvertParams
 
 # seconds per frame on two cores, where nothing better is known; inversion is timed
-_PER_FRAME = {"track": 0.03, "align": 0.005, "synthesize": 0.02, "encode": 0.002}
+_PER_FRAME = {"track": 0.03, "align": 0.005, "match": 0.1, "synthesize": 0.02, "encode": 0.002}
 
 _ROLES = ("target", "source", "model")
 _STAGES = ("track", "align", "invert", "decompose", "rehearse", "subspace", "refine", "smooth")
@@ -108,4 +108,6 @@ def _seconds_per_pass(setup: Setup) -> float:
 def _bytes_per_frame(stage: str, setup: Setup) -> int:
     config = setup.model.config
     picture, codes = 3 * config.resolution**2, 4 * config.num_ws * config.w_dim
-    return {"align": picture, "synthesize": picture, "track": 600}.get(stage, 0 if stage == "encode" else codes)
+    return {"align": picture, "synthesize": picture, "track": 600, "match": 40}.get(
+        stage, 0 if stage == "encode" else codes
+    )

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.artefacts import load_deltas, load_identity, load_rehearsal, save_latents
 from pipeline.stage import Job, Stage
+from pipeline.stages.match import load_asked
 from pipeline.stages.subspace import load_subspace
 from reanimate.errors import ConfigError, MediaError
 from reanimate.motion import apply, reference
@@ -70,7 +71,8 @@ def moved(job: Job, params: ApplyParams, pose: PoseDeltas) -> Float32:
     weights = reference(pose, identity) if params.reference == "nearest" else np.zeros(len(pose.deltas))
     own = None
     if params.rehearse and pose.moves is not None:
-        own = rehearsed(load_rehearsal(job.inputs["rehearsal"]), pose.moves - weights @ pose.moves * CENTRED)
+        asked = load_asked(job.inputs["asked"])
+        own = rehearsed(load_rehearsal(job.inputs["rehearsal"]), asked - weights @ asked * CENTRED)
         pose = replace(pose, deltas=params.carry * unexplained(pose.deltas, pose.moves))
     away_from = np.tensordot(weights, pose.deltas.astype(np.float64), 1)
     ws = apply(identity, pose, params.gain, params.scale, params.layers, params.group_gains, away_from, own)
@@ -82,9 +84,9 @@ def moved(job: Job, params: ApplyParams, pose: PoseDeltas) -> Float32:
 
 def fed_by(params: ApplyParams) -> tuple[str, ...]:
     """What else than identity and pose is needed."""
-    return (*["rehearsal"] * params.rehearse, *["subspace"] * params.limit)
+    return (*["rehearsal", "asked"] * params.rehearse, *["subspace"] * params.limit)
 
 
 def stage(params: ApplyParams) -> Stage:
     """The stage with these inputs."""
-    return Stage("apply", 3, ("identity", "pose", *fed_by(params)), ApplyParams, run)
+    return Stage("apply", 4, ("identity", "pose", *fed_by(params)), ApplyParams, run)

@@ -35,4 +35,4 @@ def run(job: Job) -> None:
     save_deltas(job.folder, smooth(deltas, params.seconds, track.cuts, params.method, params.group_seconds))
 
 
-STAGE = Stage("smooth", 3, ("pose", "track"), SmoothParams, run)
+STAGE = Stage("smooth", 4, ("pose", "track"), SmoothParams, run)

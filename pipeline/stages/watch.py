@@ -89,4 +89,4 @@ def _pictures(job: Job, ws: Float32, chosen: np.ndarray[tuple[int], np.dtype[np.
 
 def stage(params: WatchParams) -> Stage:
     """The stage with the inputs that its parameters ask for."""
-    return Stage("watch", 3, ("pose", "identity", *fed_by(params)), WatchParams, run)
+    return Stage("watch", 4, ("pose", "identity", *fed_by(params)), WatchParams, run)

@@ -47,9 +47,10 @@ def test_run_is_two_clips_that_meet_in_apply(model: Model, source: Path, face_pi
     found = nodes(run_graph(source, face_picture, model, settings(model)))
     assert [label for label in found if label.startswith("source/")] == [f"source/{s}" for s in [*CLIP, "smooth"]]
     assert [label for label in found if label.startswith("target/")] == [f"target/{s}" for s in [*CLIP, "rehearse"]]
-    assert list(found)[-3:] == ["apply", "synthesize", "encode"]
+    assert list(found)[-4:] == ["match", "apply", "synthesize", "encode"]
     fed = {"identity": "target/decompose", "pose": "source/smooth", "rehearsal": "target/rehearse"}
-    assert found["apply"].inputs == {name: found[label] for name, label in fed.items()}
+    assert found["match"].inputs == {name: found[label] for name, label in fed.items()}
+    assert found["apply"].inputs == {**found["match"].inputs, "asked": found["match"]}
     assert found["encode"].inputs["source"] == FileInput(source), "the sound is the source's"
 
 
@@ -63,18 +64,18 @@ def test_what_is_quick_to_fail_is_made_first(model: Model, source: Path, face_pi
     [
         ({"flags": {"apply": {"gain": 1.5}}}, TAIL),
         ({"flags": {"apply": {"layers": (0, 1)}}}, TAIL),
-        ({"flags": {"smooth": {"seconds": 0.2}}}, {"source/smooth"} | TAIL),
+        ({"flags": {"smooth": {"seconds": 0.2}}}, {"source/smooth", "match"} | TAIL),
         ({"flags": {"encode": {"size": 64}}}, {"encode"}),
         (
             {"preset": "best"},
             {f"{role}/{stage}" for role in ("source", "target") for stage in ("invert", "decompose")}
-            | {"source/smooth", "target/rehearse"}
+            | {"source/smooth", "target/rehearse", "match"}
             | TAIL,
         ),
         (
             {"flags": {"align": {"on_missing_face": "ignore"}}},
             {f"{role}/{stage}" for role in ("source", "target") for stage in CLIP[1:]}
-            | {"source/smooth", "target/rehearse"}
+            | {"source/smooth", "target/rehearse", "match"}
             | TAIL,
         ),
     ],

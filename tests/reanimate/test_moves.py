@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from reanimate.moves import along, as_seen, moves_of, rehearsed, unexplained
+from reanimate.moves import along, as_seen, mended, moves_of, rehearsed, unexplained
 from reanimate.types import Rehearsal
 
 
@@ -124,3 +124,48 @@ def test_what_is_seen_of_a_place_rises_and_is_believed_within_bounds() -> None:
     np.testing.assert_allclose(share[[0, 13]], [0.4, 1.25], rtol=1e-5, err_msg="bounds of what is believed")
     found[:] = np.nan
     np.testing.assert_array_equal(as_seen(places, found).shown, places.shown)
+
+
+def wide() -> Rehearsal:
+    """Yaw and pitch by 20 degrees, lips 0.4 apart, a smile by 0.1 to both sides."""
+    attribute, shown = np.array([0, 0, 1, 1, 2, 4, 4]), np.array([-20, 20, -20, 20, 0.4, -0.1, 0.1], np.float32)
+    return Rehearsal(attribute, shown, np.array([0, 0, 0, 1, 0], np.float32), np.zeros((7, 6, 8), np.float32))
+
+
+def movement() -> np.ndarray:
+    t = np.arange(60) / 60 * 2 * np.pi
+    return np.stack([5 * np.sin(t), 4 * np.cos(t), 0.1 + 0.05 * np.sin(t), 1 + 0 * t, 0.02 * np.cos(t)], 1)
+
+
+def test_movements_that_interfere_are_mended_until_they_are_seen() -> None:
+    wanted = movement()
+    mixing = np.diag([0.8, 0.7, 0.8, 0, 0.9])
+    mixing[2, 1], mixing[1, 2], mixing[2, 4] = 15, 0.002, -0.2  # lips bend the head and narrow the smile
+    asked, errors = wanted, []
+    for _ in range(5):
+        found = asked @ mixing + [7, -3, 0, 0.3, 0.6]
+        missing = found - found.mean(0) - wanted + wanted.mean(0)
+        errors.append(np.abs(missing).max(0)[[0, 1, 2, 4]])
+        found[:, 4] *= np.cos(np.radians(found[:, 0]))  # a turned head shows a narrower mouth
+        asked = mended(wide(), wanted, asked, found, 3)
+    assert (errors[-1] < 0.2 * errors[0]).all()
+    np.testing.assert_array_equal(asked[:, 3], wanted[:, 3], err_msg="lids are hardly seen")
+
+
+def test_what_is_asked_for_is_never_far_from_what_is_wanted() -> None:
+    wanted = movement()
+    asked = wanted
+    for _ in range(20):
+        asked = mended(wide(), wanted, asked, np.zeros((60, 5)), 3)  # nothing is ever seen to move
+    np.testing.assert_allclose(np.abs(asked - wanted).max(0), [16, 16, 0.16, 0, 0.08], rtol=0.01)
+
+
+def test_nothing_is_missing_where_no_face_is_seen() -> None:
+    wanted = movement()
+    found = np.full((60, 5), np.nan)
+    np.testing.assert_array_equal(mended(wide(), wanted, wanted, found, 3), wanted)
+    found[:20] = wanted[:20]
+    found[:20, 2] += 0.05
+    asked = mended(wide(), wanted, wanted, found, 3)
+    np.testing.assert_allclose(asked[1:18, 2] - wanted[1:18, 2], -0.7 * 0.05, rtol=1e-4)
+    np.testing.assert_array_equal(asked[22:, 2], wanted[22:, 2])

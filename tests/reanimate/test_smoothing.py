@@ -158,3 +158,12 @@ def test_groups_of_layers_have_windows_of_their_own() -> None:
     np.testing.assert_array_equal(smoothed[:, :4], deltas.deltas[:, :4])
     np.testing.assert_array_equal(smoothed[:, 4:8], moving_average(deltas.deltas[:, 4:8], 3))
     np.testing.assert_array_equal(smoothed[:, 8:], moving_average(deltas.deltas[:, 8:], 9))
+
+
+def test_heads_are_smoothed_longer_than_lips() -> None:
+    moves = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32)
+    deltas = PoseDeltas(some(30), 1.0, Fraction(25), moves=moves)
+    smoothed = smooth(deltas, 0.12).moves
+    assert smoothed is not None
+    np.testing.assert_array_equal(smoothed[:, 2:], moving_average(moves[:, 2:], 3))
+    np.testing.assert_array_equal(smoothed[:, :2], moving_average(moves[:, :2], 9))

@@ -1,0 +1,90 @@
+"""What to ask of a target so that it shows what the source shows: its movements are drawn, looked at and mended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.artefacts import Like, load_arrays, load_deltas, load_identity, load_rehearsal, save_arrays
+from pipeline.stage import Job, Stage
+from reanimate.calibration import look_at
+from reanimate.checkpoints.bundle import load_bundle
+from reanimate.errors import ConfigError
+from reanimate.generators.protocol import Generator
+from reanimate.images import to_pictures
+from reanimate.moves import mended, rehearsed
+from reanimate.smoothing import window_frames
+from reanimate.types import ATTRIBUTES, Float64
+
+FILE = "asked.npz"
+MATCHED: Like = {"asked": (np.float64, (None, len(ATTRIBUTES)))}
+_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchParams:
+    """How often and how finely movements are mended."""
+
+    rounds: int = 2
+    """How often every frame is drawn and looked at; with 0, what the source shows is asked for."""
+    seconds: float = 0.4
+    """Window that what is missing is averaged over: landmarks err from frame to frame."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run."""
+        if not 0 <= self.rounds <= 100:
+            raise ConfigError("rounds", f"{self.rounds} is not from 0 to 100")
+        if not 0 <= self.seconds <= 10:
+            raise ConfigError("seconds", f"{self.seconds} is not from 0 to 10")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchStageParams(MatchParams):
+    """The same, and the model that draws."""
+
+    model_digest: str
+    model: str = field(metadata={"key": False})
+    """Where the model is."""
+
+
+def run(job: Job) -> None:
+    """Identity, Rehearsal and PoseDeltas to moves [T, A] to ask for."""
+    pose, identity = load_deltas(job.inputs["pose"]), load_identity(job.inputs["identity"])
+    rounds = 0 if pose.moves is None else job.params.rounds
+    asked = np.zeros((len(pose.deltas), len(ATTRIBUTES))) if pose.moves is None else pose.moves.astype(np.float64)
+    if rounds:
+        rehearsal, wanted = load_rehearsal(job.inputs["rehearsal"]), asked
+        generator = load_bundle(job.params.model, job.device).generator
+        window = window_frames(job.params.seconds, pose.frame_rate)
+        job.reporter.start("match", rounds * len(asked))
+        for _ in range(rounds):
+            found = _found(job, generator, identity.ws + rehearsed(rehearsal, asked))
+            asked = mended(rehearsal, wanted, asked, found, window)
+        job.reporter.finish()
+    save_arrays(job.folder / FILE, {"asked": asked}, MATCHED)
+
+
+def load_asked(folder: Path) -> Float64:
+    """What a run of this stage wrote.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    asked: Float64 = load_arrays(folder / FILE, MATCHED)["asked"]
+    return asked
+
+
+@torch.no_grad()
+def _found(job: Job, generator: Generator, ws: Float64) -> Float64:
+    """[T, A] what landmarks see in the pictures of codes; NaN where no face is seen."""
+    found = []
+    for some in torch.split(torch.from_numpy(ws.astype(np.float32)), _BATCH):
+        found.append(look_at(to_pictures(generator.synthesis(some.to(job.device)))).expression)
+        job.reporter.advance(len(some))
+    return np.concatenate(found)
+
+
+STAGE = Stage("match", 1, ("identity", "pose", "rehearsal"), MatchStageParams, run)
