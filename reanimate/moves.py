@@ -18,14 +18,19 @@ from reanimate.smoothing import gaussian
 from reanimate.types import Bool, Float32, Float64, Rehearsal, shots
 
 OPEN = 0.8  # quantile of a shot's frames in which eyes are as open as they mostly are
-SHUT = 0.45  # of that opening: landmarks never see the lids of a closed eye meet
-WIDE = 1.3  # of it, and far more than any gap between lips: beyond, landmarks err
+LIDS = ((0.45, 0.85, 1.1, 1.4), (0.0, 1.0, 1.0, 1.3))
+"""Shares of that opening, and how open an eye is then: landmarks never see the lids of a closed eye meet, and gaze and
+nods change what they see of an open one."""
+WIDE = 1.3  # far more than any gap between lips: beyond, landmarks err
 UNSURE = np.array(
     [0.35, 0.35, 0.004, 0.005, 0.006]
 )  # [A] twice what attributes of one still picture vary by when it is a clip
 CENTRED = np.array([True, True, False, False, True])  # [A] what is measured from the middle of a shot
 SEEN = (0, 1, 2, 4)  # of ATTRIBUTES: landmarks hardly see the lids of a face that is drawn
 BETWEEN = 3  # places that are looked at for each pose
+TOGETHER = (
+    3  # order of the norm that turning and nodding have together: 2 is an ellipse, more leaves more of the corners
+)
 BEYOND = 1 / 3  # poses, that are gone past the last one: farther, faces dissolve
 BELIEVED = (0.4, 1.25)  # of a movement: what is seen of one place may be an error of the landmarks
 MENDED = 0.7  # of what is missing, that is asked for more
@@ -51,20 +56,27 @@ def moves_of(attributes: Float32, cuts: Bool) -> Float32 | None:
         result[shot, still] = result[seen].mean(0)[still]
         result[shot] -= np.where(CENTRED, result[seen].mean(0), 0)
         open_eyes = max(float(np.quantile(result[seen, 3], OPEN)), 1e-3)
-        result[shot, 3] = (result[shot, 3] / open_eyes - SHUT) / (1 - SHUT)
-    result[:, 2:4] = np.clip(result[:, 2:4], 0, WIDE)
+        result[shot, 3] = np.interp(result[shot, 3] / open_eyes, *LIDS)
+    result[:, 2] = np.clip(result[:, 2], 0, WIDE)
     return result
 
 
 def rehearsed(rehearsal: Rehearsal, moves: Float64) -> Float64:
     """[T, L, D] offsets from an identity that shows `moves` [T, A]: straight between its poses, and no farther.
 
-    What attributes do is added up.
+    What attributes do is added up; heads turn and nod no farther, together, than they did in one of both.
     """
     total = np.zeros((len(moves), *rehearsal.offsets.shape[1:]))
+    places = []
     for i in range(moves.shape[1]):
         at, poses = _in_order(rehearsal, i)
-        place = np.interp(moves[:, i], at, np.arange(len(at)))
+        places.append((at, poses, np.clip(moves[:, i], at[0], at[-1])))
+    turned = [_share(at, shown, rehearsal.rest[i]) for i, (at, _, shown) in enumerate(places[:2])]
+    far = np.linalg.norm(turned, TOGETHER, axis=0)
+    for i, (at, poses, shown) in enumerate(places):
+        if i < 2:
+            shown = rehearsal.rest[i] + (shown - rehearsal.rest[i]) / np.maximum(far, 1)
+        place = np.interp(shown, at, np.arange(len(at)))
         before, share = np.floor(place).astype(int), (place % 1)[:, None, None]
         after = np.minimum(before + 1, len(at) - 1)
         total += poses[before] * (1 - share) + poses[after] * share
@@ -144,6 +156,12 @@ def unexplained(deltas: Float32, moves: Float32) -> Float32:
     flat = deltas.reshape(len(deltas), -1).astype(np.float64)
     rest = flat - about @ np.linalg.lstsq(about, flat, rcond=None)[0]
     return np.asarray(rest.reshape(deltas.shape), np.float32)
+
+
+def _share(at: Float64, shown: Float64, rest: float) -> Float64:
+    """[T] how far `shown` is from `rest`, of the way to the last of the places `at` on that side."""
+    most = np.where(shown > rest, at[-1] - rest, rest - at[0])
+    return np.asarray(np.abs(shown - rest) / np.maximum(most, 1e-9))
 
 
 def _in_order(rehearsal: Rehearsal, attribute: int) -> tuple[Float64, Float64]:

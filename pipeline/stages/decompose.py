@@ -59,4 +59,4 @@ def attributes(track: FaceTrack) -> Float32:
     return np.stack([getattr(found, name) for name in ATTRIBUTES], 1).astype(np.float32)
 
 
-STAGE = Stage("decompose", 5, ("latents", "track"), DecomposeStageParams, run)
+STAGE = Stage("decompose", 6, ("latents", "track"), DecomposeStageParams, run)

@@ -58,6 +58,26 @@ def test_between_rehearsed_poses_codes_are_drawn_straight_and_beyond_them_they_s
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def test_eyes_are_open_however_gaze_and_nods_change_them_and_close_and_widen_beyond() -> None:
+    opening = np.array([1.0, 0.9, 1.05, 0.85, 0.65, 0.45, 0.2, 1.4, 1.0, 1.0, 1.0, 1.0])
+    attributes = np.zeros((12, 5), np.float32)
+    attributes[:, 3], attributes[:, 4] = 0.3 * opening, 0.6
+    moves = moves_of(attributes, np.arange(12) == 0)
+    assert moves is not None
+    np.testing.assert_allclose(moves[:8, 3], [1, 1, 1, 1, 0.5, 0, 0, 1.3], atol=0.02)
+
+
+def test_heads_turn_and_nod_no_farther_together_than_in_one_of_both() -> None:
+    known = wide()
+    offsets = np.zeros((7, 6, 8), np.float32)
+    offsets[:4, 0, 0], offsets[:4, 0, 1] = [-20, 20, 0, 0], [0, 0, -20, 20]
+    moves = np.zeros((5, 5))
+    moves[:, :2], moves[:, 3] = [[20, 0], [0, -20], [20, 20], [-60, 60], [10, 10]], 1
+    found = rehearsed(replace(known, offsets=offsets), moves)[:, 0, :2]
+    most = 20 / 2 ** (1 / 3)
+    np.testing.assert_allclose(found, [[20, 0], [0, -20], [most, most], [-most, most], [10, 10]], rtol=1e-4, atol=1e-4)
+
+
 def test_what_goes_along_with_moves_is_taken_out_of_deltas() -> None:
     rng = np.random.default_rng(0)
     moves = rng.normal(size=(50, 5)).astype(np.float32)
