@@ -141,7 +141,7 @@ def test_second_target_reuses_the_sources_inversion(
     new = {stage: len(keys - before[stage]) for stage, keys in stages(finished).items()}
     assert new == {
         **{"track": 1, "align": 1, "invert": 1, "decompose": 1, "rehearse": 1, "smooth": 0},
-        **{"apply": 1, "synthesize": 1, "encode": 1},
+        **{"match": 1, "apply": 1, "synthesize": 1, "encode": 1},
     }  # fmt: skip
 
 
@@ -163,12 +163,12 @@ def test_force_runs_a_stage_and_what_depends_on_it_again(
 ) -> None:
     command = ("run", source, face_picture, *quick, "-o", "out.mp4", "--force", "smooth")
     assert re.findall(r"^ +run +(\S+)", call("plan", *command[1:-4], "--force", "smooth").out, re.MULTILINE) == [
-        "source/smooth", "apply", "synthesize", "encode"
+        "source/smooth", "match", "apply", "synthesize", "encode"
     ]  # fmt: skip
     before = contents(finished)
     call(*command)
     changed = {path.relative_to(finished).parts[0] for path, time in contents(finished).items() if before[path] != time}
-    assert changed == {"smooth", "apply", "synthesize", "encode"}
+    assert changed == {"smooth", "match", "apply", "synthesize", "encode"}
 
 
 @pytest.mark.parametrize(("option", "stage"), [("--until", "smoth"), ("--force", "synthesise")])
