@@ -117,7 +117,7 @@ def test_plan_imports_and_then_says_what_run_does(
     assert "is imported into" in done.err
     assert "model/import" not in done.out
     assert set(stages(tmp_path / "cache")) == {"import"}
-    assert done.out.count("not made yet") == 13
+    assert done.out.count("not made yet") == 14
 
 
 @pytest.mark.parametrize("command", ["show", "bench"])
