@@ -101,7 +101,7 @@ def calibrate(
     """{name: what was measured}, see above, on so many drawn faces; `crops` [N, R, R, 3] are real faces, if at hand."""
     generator = bundle.generator
     ws = draw(generator, faces)
-    shown = [look(pictures) for pictures in _painted(generator, ws, advance)]
+    shown = [look(pictures) for pictures in painted(generator, ws, advance)]
     expression = np.concatenate([seen.expression for seen in shown])
     share = float(np.isfinite(expression).all(1).mean())
     measured: dict[str, Any] = {"faces_seen": round(share, 3)}
@@ -119,7 +119,7 @@ def calibrate(
                 generator, bundle.encoder, ws[:EXCHANGED], moves, look, advance
             )
     if crops is None:
-        pictures = np.concatenate(list(_painted(generator, ws[:PICTURES], advance)))
+        pictures = np.concatenate(list(painted(generator, ws[:PICTURES], advance)))
     else:
         pictures = crops[spread(len(crops), PICTURES)]
     measured["default_steps"] = default_steps(bundle, loss, to_tensor(pictures).to(ws.device), advance)
@@ -151,12 +151,12 @@ def knock_out(generator: Generator, ws: torch.Tensor, look: Look, advance: Advan
 
     The change of each attribute counts in units of its natural spread, squared.
     """
-    pictures = np.concatenate(list(_painted(generator, ws, advance)))
+    pictures = np.concatenate(list(painted(generator, ws, advance)))
     seen, motion, colour, identity = look(pictures, who=True), [], [], []
     for layer in range(ws.shape[1]):
         exchanged = ws.clone()
         exchanged[:, layer] = ws[:, layer].roll(1, 0)
-        others = np.concatenate(list(_painted(generator, exchanged, advance)))
+        others = np.concatenate(list(painted(generator, exchanged, advance)))
         other = look(others, who=True)
         change = (other.expression - seen.expression) / NATURAL
         motion.append(_mean(np.square(change).mean(1)))
@@ -212,9 +212,9 @@ def encoder_amplitude(
     for i, name in enumerate(ATTRIBUTES[: len(moves)]):
         shown, returned = [], []
         for sign in (1, -1):
-            for pictures in _painted(generator, ws + sign * moves[i], advance):
+            for pictures in painted(generator, ws + sign * moves[i], advance):
                 codes = encoder(to_tensor(pictures).to(ws.device))
-                (rebuilt,) = _painted(generator, codes, advance)
+                (rebuilt,) = painted(generator, codes, advance)
                 shown.append(sign * look(pictures).expression[:, i])
                 returned.append(sign * look(rebuilt).expression[:, i])
         half = len(shown) // 2
@@ -222,7 +222,7 @@ def encoder_amplitude(
         change, answer = pairs[:, np.isfinite(pairs).all(0)]
         sure = len(change) > 2 and change.mean() > 3 * change.std() / np.sqrt(len(change))
         found[name] = round(float(answer.sum() / change.sum()), 3) if sure else None
-    parts = [encoder(to_tensor(pictures).to(ws.device)) for pictures in _painted(generator, ws, advance)]
+    parts = [encoder(to_tensor(pictures).to(ws.device)) for pictures in painted(generator, ws, advance)]
     encoded, true = ((codes - codes.roll(1, 0)).double() for codes in (torch.cat(parts), ws))
     found["codes"] = round(float((encoded * true).sum() / true.square().sum()), 3)
     return found
@@ -244,9 +244,12 @@ def default_steps(bundle: Bundle, loss: Loss, target: torch.Tensor, advance: Adv
     return STEPS[-1]
 
 
-def _painted(generator: Generator, ws: torch.Tensor, advance: Advance) -> Iterator[UInt8]:
+def painted(generator: Generator, ws: torch.Tensor, advance: Advance = lambda count: None) -> Iterator[UInt8]:
+    """Pictures [n, R, R, 3] of codes [N, L, D], a few at a time; `advance` is told how many more there are."""
     for chunk in torch.split(ws, _BATCH):
-        yield to_pictures(generator.synthesis(chunk))
+        with torch.no_grad():
+            pictures = to_pictures(generator.synthesis(chunk))
+        yield pictures
         advance(len(chunk))
 
 

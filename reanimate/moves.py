@@ -15,7 +15,7 @@ from scipy.optimize import isotonic_regression
 
 from reanimate.motion import interpolate_missing
 from reanimate.smoothing import gaussian
-from reanimate.types import Bool, Float32, Float64, Rehearsal, shots
+from reanimate.types import HEAD, Bool, Float32, Float64, Rehearsal, shots
 
 OPEN = 0.8  # quantile of a shot's frames in which eyes are as open as they mostly are
 LIDS = ((0.45, 0.85, 1.1, 1.4), (0.0, 1.0, 1.0, 1.3))
@@ -28,9 +28,7 @@ UNSURE = np.array(
 CENTRED = np.array([True, True, False, False, True])  # [A] what is measured from the middle of a shot
 SEEN = (0, 1, 2, 4)  # of ATTRIBUTES: landmarks hardly see the lids of a face that is drawn
 BETWEEN = 3  # places that are looked at for each pose
-TOGETHER = (
-    3  # order of the norm that turning and nodding have together: 2 is an ellipse, more leaves more of the corners
-)
+TOGETHER = 3  # order of the norm of turning and nodding: 2 bounds them by an ellipse, more leaves more of the corners
 BEYOND = 1 / 3  # poses, that are gone past the last one: farther, faces dissolve
 BELIEVED = (0.4, 1.25)  # of a movement: what is seen of one place may be an error of the landmarks
 MENDED = 0.7  # of what is missing, that is asked for more
@@ -67,16 +65,13 @@ def rehearsed(rehearsal: Rehearsal, moves: Float64) -> Float64:
     What attributes do is added up; heads turn and nod no farther, together, than they did in one of both.
     """
     total = np.zeros((len(moves), *rehearsal.offsets.shape[1:]))
-    places = []
+    low, high = _reach(rehearsal)
+    away = np.clip(moves, low, high) - rehearsal.rest
+    most = np.maximum(np.where(away > 0, high - rehearsal.rest, rehearsal.rest - low), 1e-9)
+    away[:, HEAD] /= np.linalg.norm((away / most)[:, HEAD], TOGETHER, axis=1, keepdims=True).clip(1)
     for i in range(moves.shape[1]):
         at, poses = _in_order(rehearsal, i)
-        places.append((at, poses, np.clip(moves[:, i], at[0], at[-1])))
-    turned = [_share(at, shown, rehearsal.rest[i]) for i, (at, _, shown) in enumerate(places[:2])]
-    far = np.linalg.norm(turned, TOGETHER, axis=0)
-    for i, (at, poses, shown) in enumerate(places):
-        if i < 2:
-            shown = rehearsal.rest[i] + (shown - rehearsal.rest[i]) / np.maximum(far, 1)
-        place = np.interp(shown, at, np.arange(len(at)))
+        place = np.interp(rehearsal.rest[i] + away[:, i], at, np.arange(len(at)))
         before, share = np.floor(place).astype(int), (place % 1)[:, None, None]
         after = np.minimum(before + 1, len(at) - 1)
         total += poses[before] * (1 - share) + poses[after] * share
@@ -130,7 +125,7 @@ def mended(rehearsal: Rehearsal, wanted: Float64, asked: Float64, found: Float64
 
     Movements that are rehearsed one at a time interfere when they are added: lips that open narrow a smile and seem to
     bend a head. What is missing is asked for in addition, averaged over a `window` of frames: landmarks err from one to
-    the next. Where no face is seen, found is NaN and nothing is missing. Eyes stay as they are, see SEEN.
+    the next. Where no face is seen, found is NaN and nothing is missing. Eyes stay as is wanted, see SEEN.
     """
     shown = found.copy()
     shown[:, 4] /= np.cos(np.radians(shown[:, 0]))
@@ -140,14 +135,9 @@ def mended(rehearsal: Rehearsal, wanted: Float64, asked: Float64, found: Float64
     shown -= np.where(CENTRED, shown[known].mean(0) - wanted[known].mean(0), 0)
     missing = np.where(known[:, None], wanted - shown, 0).astype(np.float32)
     better = asked + MENDED * gaussian(missing, window)
-    for i in range(wanted.shape[1]):
-        if i not in SEEN:
-            better[:, i] = asked[:, i]
-            continue
-        at, _ = _in_order(rehearsal, i)
-        most = FARTHEST * np.ptp(at)
-        better[:, i] = np.clip(better[:, i], wanted[:, i] - most, wanted[:, i] + most)
-    return better
+    low, high = _reach(rehearsal)
+    most = FARTHEST * np.where(np.isin(np.arange(len(low)), SEEN), high - low, 0)
+    return np.asarray(np.clip(better, wanted - most, wanted + most))
 
 
 def unexplained(deltas: Float32, moves: Float32) -> Float32:
@@ -158,10 +148,13 @@ def unexplained(deltas: Float32, moves: Float32) -> Float32:
     return np.asarray(rest.reshape(deltas.shape), np.float32)
 
 
-def _share(at: Float64, shown: Float64, rest: float) -> Float64:
-    """[T] how far `shown` is from `rest`, of the way to the last of the places `at` on that side."""
-    most = np.where(shown > rest, at[-1] - rest, rest - at[0])
-    return np.asarray(np.abs(shown - rest) / np.maximum(most, 1e-9))
+def _reach(rehearsal: Rehearsal) -> tuple[Float64, Float64]:
+    """[A] and [A]: the least and the most of each attribute that any place shows, the one at rest among them."""
+    low = rehearsal.rest.astype(np.float64)
+    high = low.copy()
+    np.minimum.at(low, rehearsal.attribute, rehearsal.shown)
+    np.maximum.at(high, rehearsal.attribute, rehearsal.shown)
+    return low, high
 
 
 def _in_order(rehearsal: Rehearsal, attribute: int) -> tuple[Float64, Float64]:

@@ -15,10 +15,10 @@ import numpy as np
 from scipy.ndimage import convolve1d
 
 from reanimate.motion import layer_groups
-from reanimate.types import Bool, Float32, Float64, PoseDeltas, shots
+from reanimate.types import HEAD, Bool, Float32, Float64, PoseDeltas, shots
 
 Filter = Literal["moving-average", "gaussian", "savitzky-golay", "one-euro"]
-HEAD = 3  # heads are heavier than lips, and landmarks say less surely where they point
+SLOWER = 3  # heads are heavier than lips, and landmarks say less surely where they point
 POLYNOMIAL = 2  # order of savitzky-golay: peaks keep their height
 ONE_EURO_BETA = 0.3  # Hz of cutoff per unit of speed, deltas a second
 ONE_EURO_SPEED_CUTOFF = 1.0  # Hz, of the speed's own filter
@@ -134,7 +134,7 @@ def smooth(
     """The same performance, less its shaking: filtered over `seconds` (see window_frames).
 
     With `group_seconds`, the coarse, middle and fine codes have windows of their own (see motion.layer_groups). Of what
-    landmarks showed, yaw and pitch have a window HEAD times as wide.
+    landmarks showed, yaw and pitch have a window SLOWER times as wide.
     """
     result = deltas.deltas.copy()
     groups = layer_groups(result.shape[1])
@@ -144,8 +144,9 @@ def smooth(
             result[:, group] = filtered(values, width, deltas.frame_rate, cuts, method)
     moves = deltas.moves
     if moves is not None and seconds > 0:
-        head = filtered(moves[:, :2], HEAD * seconds, deltas.frame_rate, cuts, method)
-        moves = np.concatenate([head, filtered(moves[:, 2:], seconds, deltas.frame_rate, cuts, method)], 1)
+        head = filtered(moves[:, HEAD], SLOWER * seconds, deltas.frame_rate, cuts, method)
+        moves = filtered(moves, seconds, deltas.frame_rate, cuts, method)
+        moves[:, HEAD] = head
     return replace(deltas, deltas=result, moves=moves)
 
 

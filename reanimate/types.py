@@ -24,6 +24,8 @@ Int64 = NDArray[np.int64]
 
 ATTRIBUTES = ("yaw", "pitch", "mouth", "eyes", "smile")
 """What landmarks show of a pose, in the units of faces.expression.Expression; A of them."""
+HEAD = slice(0, 2)
+"""Of ATTRIBUTES, those of where the head points."""
 NATURAL = np.array([8.0, 5.0, 0.07, 0.04, 0.04])
 """[A] standard deviations of a lively speaker."""
 

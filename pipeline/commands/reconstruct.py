@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from reanimate.calibration import painted
 from reanimate.checkpoints.bundle import Bundle
 from reanimate.errors import MediaError
 from reanimate.faces.align import crop, quad_from_landmarks
 from reanimate.faces.detect import DlibDetector
-from reanimate.images import read_image, sheet, to_pictures, to_tensor, write_image
+from reanimate.images import read_image, sheet, to_tensor, write_image
 from reanimate.inversion.features import SqueezeNetFeatures, picture_distances
 from reanimate.inversion.invert import Inverter, InvertParams
 from reanimate.inversion.losses import make_loss
@@ -146,9 +147,8 @@ def _batches(pictures: UInt8, label: str, device: str) -> Iterator[torch.Tensor]
             yield to_tensor(pictures[start : start + BATCH]).to(device)
 
 
-@torch.no_grad()
 def _paint(bundle: Bundle, ws: torch.Tensor) -> UInt8:
-    return np.concatenate([to_pictures(bundle.generator.synthesis(chunk)) for chunk in torch.split(ws, BATCH)])
+    return np.concatenate(list(painted(bundle.generator, ws)))
 
 
 def _row(pictures: UInt8, gallery: Gallery, by: Yardsticks, device: str, label: str) -> dict[str, float | int]:

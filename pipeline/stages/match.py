@@ -10,18 +10,15 @@ import torch
 
 from pipeline.artefacts import Like, load_arrays, load_deltas, load_identity, load_rehearsal, save_arrays
 from pipeline.stage import Job, Stage
-from reanimate.calibration import look_at
+from reanimate.calibration import look_at, painted
 from reanimate.checkpoints.bundle import load_bundle
 from reanimate.errors import ConfigError
-from reanimate.generators.protocol import Generator
-from reanimate.images import to_pictures
 from reanimate.moves import mended, rehearsed
 from reanimate.smoothing import window_frames
 from reanimate.types import ATTRIBUTES, Float64
 
 FILE = "asked.npz"
 MATCHED: Like = {"asked": (np.float64, (None, len(ATTRIBUTES)))}
-_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +58,9 @@ def run(job: Job) -> None:
         window = window_frames(job.params.seconds, pose.frame_rate)
         job.reporter.start("match", rounds * len(asked))
         for _ in range(rounds):
-            found = _found(job, generator, identity.ws + rehearsed(rehearsal, asked))
+            codes = torch.from_numpy(identity.ws + rehearsed(rehearsal, asked)).float().to(job.device)
+            pictures = painted(generator, codes, job.reporter.advance)
+            found = np.concatenate([look_at(some).expression for some in pictures])
             asked = mended(rehearsal, wanted, asked, found, window)
         job.reporter.finish()
     save_arrays(job.folder / FILE, {"asked": asked}, MATCHED)
@@ -75,16 +74,6 @@ def load_asked(folder: Path) -> Float64:
     """
     asked: Float64 = load_arrays(folder / FILE, MATCHED)["asked"]
     return asked
-
-
-@torch.no_grad()
-def _found(job: Job, generator: Generator, ws: Float64) -> Float64:
-    """[T, A] what landmarks see in the pictures of codes; NaN where no face is seen."""
-    found = []
-    for some in torch.split(torch.from_numpy(ws.astype(np.float32)), _BATCH):
-        found.append(look_at(to_pictures(generator.synthesis(some.to(job.device)))).expression)
-        job.reporter.advance(len(some))
-    return np.concatenate(found)
 
 
 STAGE = Stage("match", 1, ("identity", "pose", "rehearsal"), MatchStageParams, run)

@@ -13,12 +13,12 @@ from pipeline.artefacts import load_latents, load_track, save_rehearsal
 from pipeline.stage import Job, Stage
 from pipeline.stages.clip import open_clip
 from pipeline.stages.decompose import attributes
-from reanimate.calibration import look_at
+from reanimate.calibration import look_at, painted
 from reanimate.checkpoints.bundle import load_bundle
 from reanimate.errors import ConfigError, MediaError
 from reanimate.faces.align import crop_around, in_crop
 from reanimate.generators.protocol import Generator
-from reanimate.images import to_pictures, to_tensor
+from reanimate.images import to_tensor
 from reanimate.inversion.invert import Inverter, InvertParams
 from reanimate.inversion.losses import LossName, make_loss
 from reanimate.inversion.rehearse import FINER, MARGIN, rehearse
@@ -80,9 +80,7 @@ def _as_seen(rehearsal: Rehearsal, generator: Generator, ws: torch.Tensor) -> Re
     """Places on the way through the poses, by what is seen of them: a soft picture shows less of an open mouth."""
     places = along(rehearsal)
     codes = ws + torch.from_numpy(np.concatenate([0 * places.offsets[:1], places.offsets])).to(ws)
-    with torch.no_grad():
-        pictures = np.concatenate([to_pictures(generator.synthesis(some)) for some in torch.split(codes, 8)])
-    found = look_at(pictures).expression
+    found = look_at(np.concatenate(list(painted(generator, codes)))).expression
     return as_seen(places, found[1:] - found[0])
 
 

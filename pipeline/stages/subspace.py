@@ -6,14 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from pipeline.artefacts import Like, load_arrays, save_arrays
 from pipeline.stage import Job, Stage
-from reanimate.calibration import draw, look_at
+from reanimate.calibration import draw, look_at, painted
 from reanimate.checkpoints.bundle import load_bundle
 from reanimate.errors import ModelError
-from reanimate.images import to_pictures
 from reanimate.subspace import Subspace, measure
 from reanimate.types import ATTRIBUTES
 
@@ -44,12 +42,9 @@ def run(job: Job) -> None:
     ws = draw(generator, params.faces)
     seen, colours = [], []
     job.reporter.start("subspace", len(ws))
-    with torch.no_grad():
-        for chunk in torch.split(ws, BATCH):
-            pictures = to_pictures(generator.synthesis(chunk))
-            seen.append(look_at(pictures).expression)
-            colours.append(pictures.mean((1, 2)))
-            job.reporter.advance(len(chunk))
+    for pictures in painted(generator, ws, job.reporter.advance):
+        seen.append(look_at(pictures).expression)
+        colours.append(pictures.mean((1, 2)))
     job.reporter.finish()
     try:
         found = measure(ws[:, 0].cpu().double().numpy(), np.concatenate(seen), np.concatenate(colours))
