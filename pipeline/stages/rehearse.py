@@ -95,4 +95,4 @@ def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UI
     return wide, in_crop(track.landmarks[frame], quad, resolution)
 
 
-STAGE = Stage("rehearse", 5, ("clip", "track", "latents"), RehearseStageParams, run)
+STAGE = Stage("rehearse", 6, ("clip", "track", "latents"), RehearseStageParams, run)

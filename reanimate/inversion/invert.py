@@ -15,9 +15,10 @@ import torch
 
 from reanimate.errors import ConfigError
 from reanimate.generators.protocol import Generator
+from reanimate.inversion.best import Best
 from reanimate.inversion.encoder import Encoder
 from reanimate.inversion.losses import Loss, LossName
-from reanimate.inversion.optimisers import Memory, OptimiserName, make_optimiser
+from reanimate.inversion.optimisers import MOMENTUM, Memory, OptimiserName, make_optimiser
 from reanimate.inversion.spaces import (
     Init,
     Space,
@@ -33,7 +34,7 @@ from reanimate.inversion.spaces import (
 
 Preset = Literal["fast", "best", "paper"]
 NOISE_LR = 0.05  # Adam's step size for noise maps beside codes; their numbers are about one
-CARRIED = 0.5  # share of an offset's change that the next frame inherits; at 1, codes drift along the clip
+WARM_MOMENTUM = 0.6  # of frames, which begin near their end: more runs past it; stills like the optimiser's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,12 @@ class InvertParams:
     """Frames in one pass: runs of a clip that are solved side by side."""
     first_steps: int = 300
     """Passes for a still, and for what the frames of a shot share."""
-    steps: int = 10
+    steps: int = 20
     """Passes for a frame."""
     optimiser: OptimiserName = "curvature"
     lr: float = 1.0
     """Step size for a still or what is shared, in units of W's RMS; about 0.25 suits adam."""
-    warm_lr: float = 0.07
+    warm_lr: float = 0.08
     """The same for a frame, which has less far to go; about 0.05 suits adam."""
     decay: bool = True
     """Whether the step size falls to nothing over a frame's passes (half a cosine)."""
@@ -89,7 +90,7 @@ class InvertParams:
 
 PRESETS: dict[Preset, InvertParams] = {
     "fast": InvertParams(),
-    "best": InvertParams(first_steps=500, steps=20, proximity=1.0, patience=60),
+    "best": InvertParams(first_steps=500, steps=40, proximity=1.0, patience=60),
     "paper": InvertParams(
         init="zeros",
         warm_start=False,
@@ -143,16 +144,6 @@ class Inverter:
         make = zeros if self.params.init == "zeros" else mean
         return make(self.generator, self.params.space, len(target))
 
-    @staticmethod
-    def follow(said: torch.Tensor, anchor: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-        """The variable frames begin from: what the encoder has `said` of them, and half of what was found before.
-
-        `anchor` is the offset from the encoder that the shot shares, `offset` that of the frames before, both [N, ...].
-        Carrying the offset rather than the code lets a face that returns to an earlier look return to an earlier code;
-        taking half of its change back keeps what each frame's passes add from piling up.
-        """
-        return said + torch.lerp(anchor, offset, CARRIED)
-
     @property
     def shares(self) -> bool:
         """Whether frames of one shot share an offset from the encoder; without an encoder there is none to share."""
@@ -168,26 +159,76 @@ class Inverter:
 
         What the encoder misses of a person is in all pictures alike, so that it moves nothing.
         """
-        params, base = self.params, self.start(target)
-        start = torch.zeros_like(base[:1])
-        return self._optimise(target, start, params.first_steps, params.lr, Memory(), 0.0, None, base)
+        base = self.start(target)
+        basis, start = base.new_ones(len(base), 1), torch.zeros_like(base[:1])
+        return self.directions(target, base, basis, start, self.params.first_steps, self.params.lr)
+
+    def directions(
+        self,
+        target: torch.Tensor,
+        base: torch.Tensor,
+        basis: torch.Tensor,
+        start: torch.Tensor,
+        passes: int,
+        lr: float,
+        on_pass: Callable[[], None] | None = None,
+    ) -> Solution:
+        """Directions [K, ...], from `start` on, that lead from variables `base` [N, ...] to those of N pictures, each
+        going along them as far as its row of `basis` [N, K] says; judged by the mean loss of all pictures, which is
+        their Solution's.
+
+        Few directions for many pictures keep what is alike in them, and leave out what fits one of them only. The step
+        size is in units of W's RMS. As many pictures as there are lanes are in memory at a time.
+        """
+        params, parts = self.params, [start.detach().clone().requires_grad_(True)]
+        chunks = torch.split(torch.arange(len(target)), params.lanes)
+        prepared = [self.loss.prepare(target[some]) for some in chunks]
+        memory, best = Memory(), Best(parts, params.patience, params.tolerance, params.target_loss)
+        optimiser = make_optimiser(params.optimiser, parts[0], lr * self._unit, memory)
+
+        def look() -> torch.Tensor:
+            optimiser.zero_grad(set_to_none=True)
+            mean = torch.zeros([])
+            for some, known in zip(chunks, prepared, strict=True):
+                variable = base[some] + torch.tensordot(basis[some], parts[0], 1)
+                loss = self.loss(self.draw(variable), known).sum() / len(target)
+                if loss.requires_grad:
+                    loss.backward()  # type: ignore[no-untyped-call]
+                mean += loss.detach().cpu()
+            return mean.expand(len(start))
+
+        done = 0
+        for step in range(passes):
+            best.look(parts, look())
+            done += 1
+            if on_pass is not None:
+                on_pass()
+            if not best.goes_on():
+                break
+            optimiser.param_groups[0]["lr"] = lr * self._unit * self._share(step, passes)
+            optimiser.step()
+        with torch.no_grad():
+            best.look(parts, look())
+            ws = to_ws(self.generator, params.space, base + torch.tensordot(basis, best.parts[0], 1))
+        return Solution(best.parts[0], ws, best.loss, done, memory)
 
     def next(self, target: torch.Tensor, start: torch.Tensor, memory: Memory | None = None) -> Solution:
         """Codes of pictures that begin at `start`, with the curvature that key frames have shown."""
         params = self.params
         memory = memory.copy() if memory is not None else Memory()
-        return self._optimise(target, start, params.steps, params.warm_lr, memory, params.proximity, None)
-
-    def near(self, target: torch.Tensor, ws: torch.Tensor, passes: int, lr: float) -> torch.Tensor:
-        """Codes [N, L, D] of pictures, found from codes near them; the step size is in units of W's RMS."""
-        start = from_ws(self.generator, self.params.space, ws)
-        return self._optimise(target, start, passes, lr, Memory(), 0.0, None).ws
+        return self._optimise(
+            target, start, params.steps, params.warm_lr, memory, params.proximity, None, WARM_MOMENTUM
+        )
 
     def draw(self, variable: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """[N, 3, R, R] the pictures of a solution's variable and noise."""
         ws = to_ws(self.generator, self.params.space, variable)
         noise = variable if self.params.space == "noise" else noise
         return self.generator.synthesis(ws, "const" if noise is None else as_maps(self.generator, noise))
+
+    def _share(self, step: int, steps: int) -> float:
+        """Of the step size, that is left after so many steps."""
+        return 0.5 * (1 + math.cos(math.pi * step / steps)) if self.params.decay else 1.0
 
     def _optimise(
         self,
@@ -198,23 +239,20 @@ class Inverter:
         memory: Memory,
         proximity: float,
         on_pass: Callable[[], None] | None,
-        base: torch.Tensor | None = None,
+        momentum: float = MOMENTUM,
     ) -> Solution:
-        """With `base` [N, ...], one offset from it is looked for; without, a code for each picture."""
         params, prepared = self.params, self.loss.prepare(target)
 
         def look(parts: list[torch.Tensor]) -> torch.Tensor:
-            if base is None:
-                return self.loss(self.draw(*parts), prepared)
-            return self.loss(self.draw(base + parts[0]), prepared).mean(0, keepdim=True)
+            return self.loss(self.draw(*parts), prepared)
 
         parts = [start.detach().clone()]
-        if params.noise and base is None:
+        if params.noise:
             parts.append(stored_noise(self.generator, len(target)))
         for part in parts:
             part.requires_grad_(True)
-        best = _Best(parts, params)
-        optimisers = [make_optimiser(params.optimiser, parts[0], lr * self._unit, memory)]
+        best = Best(parts, params.patience, params.tolerance, params.target_loss)
+        optimisers = [make_optimiser(params.optimiser, parts[0], lr * self._unit, memory, momentum)]
         if len(parts) > 1:
             optimisers.append(torch.optim.Adam(parts[1:], lr=NOISE_LR))
         largest = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
@@ -234,46 +272,13 @@ class Inverter:
             for optimiser in optimisers:
                 optimiser.zero_grad(set_to_none=True)
             total.backward()  # type: ignore[no-untyped-call]
-            share = 0.5 * (1 + math.cos(math.pi * step / steps)) if params.decay else 1.0
             for optimiser, size in zip(optimisers, largest, strict=True):
-                optimiser.param_groups[0]["lr"] = size * share
+                optimiser.param_groups[0]["lr"] = size * self._share(step, steps)
                 optimiser.step()
         with torch.no_grad():  # the last step has not been looked at yet
             best.look(parts, look(parts))
-            ws = to_ws(self.generator, params.space, best.parts[0] if base is None else base + best.parts[0])
+            ws = to_ws(self.generator, params.space, best.parts[0])
         return Solution(best.parts[0], ws, best.loss, passes, memory, best.parts[1] if len(parts) > 1 else None)
-
-
-class _Best:
-    """The best variables that were met, and which pictures of a batch still get better. Each is judged alone."""
-
-    def __init__(self, parts: list[torch.Tensor], params: InvertParams) -> None:
-        count = len(parts[0])
-        self.parts = [part.detach().clone() for part in parts]
-        self.loss = torch.full([count], math.inf)
-        self._params = params
-        self._waiting = torch.ones(count, dtype=torch.bool)
-        """[N] False for a picture that is done, and keeps what it has."""
-        self._marked, self._since = torch.full([count], math.inf), torch.zeros(count, dtype=torch.int64)
-
-    def look(self, parts: list[torch.Tensor], losses: torch.Tensor) -> None:
-        """Keep what is better than before."""
-        now = losses.detach().cpu()
-        better = (now < self.loss) & self._waiting
-        for i, part in enumerate(parts):
-            pick = better.view(-1, *[1] * (part.ndim - 1)).to(part.device)
-            self.parts[i] = torch.where(pick, part.detach(), self.parts[i])
-        self.loss = torch.where(better, now, self.loss)
-
-    def goes_on(self) -> bool:
-        """Take in the losses so far; False once every picture is done."""
-        improved = self.loss < self._marked * (1 - self._params.tolerance)
-        self._marked = torch.where(improved, self.loss, self._marked)
-        self._since = torch.where(improved, 0, self._since + 1)
-        if self._params.patience:
-            self._waiting &= self._since < self._params.patience
-        self._waiting &= self.loss > self._params.target_loss
-        return bool(self._waiting.any())
 
 
 @torch.no_grad()

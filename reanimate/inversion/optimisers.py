@@ -13,7 +13,7 @@ LEARN_EVERY = 5  # steps between decompositions of the remembered gradients
 _EARLY = 20  # steps in which every gradient is news
 _FLOOR = 0.1  # share of the mean second moment that no direction is thought to be flatter than
 _SMALLEST = 1e-6  # share of the largest second moment below which a direction is rounding
-_MOMENTUM = 0.9
+MOMENTUM = 0.9  # of a picture that begins far from its end
 
 
 class Memory:
@@ -96,10 +96,10 @@ class SharedCurvature(torch.optim.Optimizer):
     by a batch, decomposed every few steps, and regularised by a share of the mean second moment.
     """
 
-    def __init__(self, params: list[torch.Tensor], lr: float, memory: Memory) -> None:
+    def __init__(self, params: list[torch.Tensor], lr: float, memory: Memory, momentum: float = MOMENTUM) -> None:
         super().__init__(params, {"lr": lr})
         self.memory, self._steps = memory, 0
-        self._momentum = torch.zeros_like(params[0]).flatten(1)
+        self._momentum, self._average = momentum, torch.zeros_like(params[0]).flatten(1)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -110,13 +110,15 @@ class SharedCurvature(torch.optim.Optimizer):
         self.memory.add(gradient)
         afresh = self._steps < _EARLY or self._steps % LEARN_EVERY == 0
         self._steps += 1
-        self._momentum.lerp_(gradient, 1 - _MOMENTUM)
-        unbiased = self._momentum / (1 - _MOMENTUM**self._steps)
+        self._average.lerp_(gradient, 1 - self._momentum)
+        unbiased = self._average / (1 - self._momentum**self._steps)
         variable.sub_(self.memory.shaped(unbiased, afresh=afresh).view_as(variable), alpha=self.param_groups[0]["lr"])
 
 
-def make_optimiser(name: OptimiserName, variable: torch.Tensor, lr: float, memory: Memory) -> torch.optim.Optimizer:
-    """An optimiser of one variable [N, ...]; `memory` is for the one that has any.
+def make_optimiser(
+    name: OptimiserName, variable: torch.Tensor, lr: float, memory: Memory, momentum: float = MOMENTUM
+) -> torch.optim.Optimizer:
+    """An optimiser of one variable [N, ...]; `memory` and `momentum` are for the one that learns curvature.
 
     Raises:
         ValueError: an unknown name.
@@ -126,5 +128,5 @@ def make_optimiser(name: OptimiserName, variable: torch.Tensor, lr: float, memor
     if name == "sgd":
         return torch.optim.SGD([variable], lr=lr)
     if name == "curvature":
-        return SharedCurvature([variable], lr, memory)
+        return SharedCurvature([variable], lr, memory, momentum)
     raise ValueError(f"no optimiser is called {name!r}")

@@ -2,7 +2,8 @@
 
 A movement read from one person and added to another's code moves that face less, and a closed mouth may not open at
 all: the generator is not linear. The target's own movements are nearer at hand. Its picture is warped into a few poses,
-one attribute at a time (`faces.puppet`), and each is inverted from the code that the target has.
+one attribute at a time (`faces.puppet`), and all are inverted together from the code that the target has. Poses of one
+attribute lie on a curve: what one warp alone would add, its tears and its noise, has no place there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch.nn import functional
 from reanimate.faces.expression import express
 from reanimate.faces.puppet import Act, Puppets
 from reanimate.inversion.invert import Inverter
+from reanimate.inversion.spaces import from_ws
 from reanimate.types import ATTRIBUTES, Float32, Rehearsal
 
 MARGIN = 1.25  # side of the picture that is warped over that of a crop: what turns in was outside
@@ -31,6 +33,7 @@ STEPS = {
 """What is shown beside the pose at rest; see puppet.Act."""
 NEAR = 0.03  # to the gap at rest: no pose of its own
 READ = 1.5  # of what the encoder reads, where inversion begins: it understates movements
+ORDER = 2  # of the curve through an attribute's poses
 LR = 0.4  # step size, in units of W's RMS
 
 
@@ -42,28 +45,25 @@ def rehearse(
     passes: int,
     report: Callable[[int, int], None],
 ) -> Rehearsal:
-    """Offsets from a code [L, D] that move its face, by so many passes; `report` is told how many poses more are done,
+    """Offsets from a code [L, D] that move its face, by so many passes; `report` is told how many passes more are done,
     of how many.
 
     `picture` [1, 3, S, S] shows a crop and what is around it, S = FINER * MARGIN * R; `landmarks` [68, 2] are px of the
     crop.
     """
-    resolution = inverter.generator.resolution
+    resolution, space = inverter.generator.resolution, inverter.params.space
     places = torch.from_numpy((2 * landmarks / resolution - 1) / MARGIN).float().to(picture.device)
     puppets = Puppets(places[None])
     kinds, act = _acts(float(puppets.gap(torch.zeros(1, dtype=torch.long))), picture.device)
-    crops = _crops(puppets, act, picture, resolution)
-    start = ws.expand(len(crops), *ws.shape)
+    crops, basis = _crops(puppets, act, picture, resolution), _basis(kinds, act)
+    base = from_ws(inverter.generator, space, ws.expand(len(crops), *ws.shape))
+    start = base.new_zeros(basis.shape[1], *base.shape[1:])
     if inverter.encoder is not None:
         with torch.no_grad():
-            said = inverter.encoder(crops)
-        start = start + READ * (said - said[:1])
-    codes: list[torch.Tensor] = []
-    report(0, len(crops))
-    for some in torch.split(torch.arange(len(crops)), inverter.params.lanes):
-        codes.append(inverter.near(crops[some], start[some], passes, LR))
-        report(len(some), len(crops))
-    solved = torch.cat(codes)
+            said = from_ws(inverter.generator, space, inverter.encoder(crops))
+        start = torch.tensordot(torch.linalg.pinv(basis), READ * (said - said[:1]), 1)
+    report(0, passes)
+    solved = inverter.directions(crops, base, basis, start, passes, LR, lambda: report(1, passes)).ws
     # the pose at rest is inverted too: what all have gained in likeness moves nothing
     offsets = (solved[1:] - solved[:1]).cpu().numpy()
     attribute = np.array([ATTRIBUTES.index(kind) for kind in kinds[1:]])
@@ -83,6 +83,17 @@ def _acts(gap: float, device: torch.device) -> tuple[list[str], Act]:
     smile, head = column("smile", 0), (column("yaw", 0), column("pitch", 0))
     act = Act(column("mouth", gap), column("eyes", 0), smile, column("rest", 0), *head)
     return [kind for kind, _ in poses], act
+
+
+def _basis(kinds: list[str], act: Act) -> torch.Tensor:
+    """[M, K] what poses are made of: something that all share, and for each attribute the powers of how far it goes."""
+    columns = [torch.ones_like(act.mouth)]
+    for name in STEPS:
+        values = act.lids if name == "eyes" else getattr(act, name)
+        away = torch.where(torch.tensor([kind == name for kind in kinds], device=values.device), values - values[0], 0)
+        share = away / away.abs().max().clamp_min(NEAR)
+        columns += [share**power for power in range(1, ORDER + 1)]
+    return torch.stack(columns, 1)
 
 
 @torch.no_grad()

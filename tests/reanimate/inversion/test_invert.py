@@ -2,14 +2,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from conftest import tiny_encoder, tiny_generator
 
 from reanimate.errors import ConfigError
 from reanimate.generators.stylegan2 import StyleGAN2
+from reanimate.images import to_pictures, to_tensor
+from reanimate.inversion.clip import ClipInversion
 from reanimate.inversion.invert import PRESETS, Inverter, InvertParams, Solution, w_rms
 from reanimate.inversion.losses import MultiScaleLoss
+from reanimate.inversion.optimisers import Memory
 from reanimate.inversion.spaces import Space, mean
 
 PLAIN = InvertParams(init="mean", first_steps=40, steps=10, optimiser="adam", lr=0.05, warm_lr=0.02, patience=0)
@@ -154,12 +158,47 @@ def test_next_frame_begins_where_it_is_told(generator: StyleGAN2) -> None:
     assert again.passes == PLAIN.steps
 
 
-def test_later_frame_starts_half_way_back_to_what_its_shot_shares(generator: StyleGAN2) -> None:
-    solver, now = inverter(generator, init="encoder"), target_of(generator)
-    draw = torch.Generator().manual_seed(0)
-    anchor, offset = (torch.randn(2, 6, 8, generator=draw) for _ in range(2))
-    expected = solver.start(now) + (anchor + offset) / 2
-    assert torch.allclose(solver.follow(solver.start(now), anchor, offset), expected, atol=1e-5)
+def test_later_frame_starts_from_the_encoder_with_the_offset_of_the_frame_before(generator: StyleGAN2) -> None:
+    solver = inverter(generator, init="encoder", first_steps=3, steps=3, lanes=1)
+    starts: list[torch.Tensor] = []
+
+    class Watched(Inverter):
+        def next(self, target: torch.Tensor, start: torch.Tensor, memory: Memory | None = None) -> Solution:
+            starts.append(start)
+            return super().next(target, start, memory)
+
+    crops = to_pictures(target_of(generator, 5))
+    watched = Watched(generator, solver.encoder, solver.loss, solver.params)
+    clip = ClipInversion(watched, crops, np.ones(5, bool), np.zeros(5, bool))
+    for _ in clip.run():
+        pass
+    said = solver.start(to_tensor(crops))
+    for t in range(1, 5):
+        torch.testing.assert_close(starts[t][0], said[t] + clip.solved[t - 1] - said[t - 1])
+    torch.testing.assert_close(starts[0][0], said[0] + clip.offsets[0])
+
+
+def test_directions_are_found_that_pictures_lie_along(generator: StyleGAN2) -> None:
+    base = mean(generator, "w+", 5)
+    draw = torch.Generator().manual_seed(1)
+    wanted = 0.3 * torch.randn(2, 6, 8, generator=draw)
+    basis = torch.stack([torch.ones(5), torch.linspace(-1, 1, 5)], 1)
+    target = generator.synthesis(base + torch.tensordot(basis, wanted, 1))
+    seen: list[int] = []
+    found = {
+        lanes: inverter(generator, lanes=lanes).directions(
+            target, base, basis, torch.zeros_like(wanted), 60, 0.1, lambda: seen.append(1)
+        )
+        for lanes in (8, 2)
+    }
+    assert len(seen) == 120
+    for solution in found.values():
+        assert solution.variable.shape == wanted.shape
+        torch.testing.assert_close(solution.ws, base + torch.tensordot(basis, solution.variable, 1))
+        reached = loss_of(generator, solution.ws, target).mean()
+        torch.testing.assert_close(reached.expand(2), solution.loss)
+        assert reached < 0.3 * loss_of(generator, base, target).mean()
+    torch.testing.assert_close(found[2].ws, found[8].ws, rtol=0.05, atol=0.02)
 
 
 def test_shared_offset_suits_all_its_pictures(generator: StyleGAN2) -> None:
