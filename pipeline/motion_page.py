@@ -97,17 +97,18 @@ def _pairs(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def write(found: Sweeps, page: Path, plots: Mapping[str, str], card: Card, machine: str) -> None:
-    """Write the page.
+def write(found: Sweeps, page: Path, plots: Mapping[str, str], card: Card, machine: str, sets: Sequence[str]) -> None:
+    """Write the page; `sets` are what was set apart from the defaults.
 
     Raises:
         MediaError: it cannot be written.
     """
     gains = ", ".join(f"{gain:g}" for gain in sorted({row["gain"] for row in found.gains}))
     widths = [row["seconds"] for row in found.filters]
+    options = "".join(f"--set {change} " for change in sets)
     text = f"""# Motion, measured
 
-Made by `reanimate bench motion CLIPS_DIR TARGET… --page {page.name}` with model `{card.name}` (digest
+Made by `reanimate bench motion CLIPS_DIR TARGET… {options}--page {page.name}` with model `{card.name}` (digest
 `{card.digest[:12]}`), and made again whenever that changes. Sources: {", ".join(found.sources)}. Targets:
 {", ".join(found.targets)}. The sweeps look at {found.most} frames of each pair, evenly over the clip, and average over
 pairs; the table at the defaults looks at all. Machine: {machine}.

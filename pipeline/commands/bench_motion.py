@@ -74,7 +74,7 @@ def motion(
         click.echo(json.dumps(plain(asdict(found)), indent=2))
     if page is not None:
         plots = draw(found, page)
-        write(found, page, plots, setup.model.card, machine(setup.device))
+        write(found, page, plots, setup.model.card, machine(setup.device), flags["sets"])
         if not as_json:
             print_path(page)
     elif not as_json:

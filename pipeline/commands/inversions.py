@@ -26,7 +26,7 @@ from reanimate.types import FaceTrack, UInt8
 BATCH = 32
 STEP_SIZES = (0.1, 0.25, 0.5)  # of the tuned cold run, in units of W's RMS
 PROJECTOR_LR = 0.1  # W+ units
-CURVE = (0, 5, 10, 20, 40)  # passes of later frames
+CURVE = (0, 5, 10, 20, 40)  # passes of frames
 DEEP = 200  # passes of the cold runs that learn curvature
 HELD = 1.0  # proximity, for the row with it
 
@@ -61,9 +61,11 @@ def ways(default: InvertParams, has_encoder: bool, unit: float) -> dict[str, tup
     if has_encoder:
         rows["encoder alone"] = (replace(default, first_steps=0, steps=0), False)
         rows[f"encoder, curvature: {DEEP} a frame"] = (replace(together, init="encoder"), True)
-    rows |= {f"default, {n} passes a frame": (replace(default, steps=n), False) for n in CURVE if n != default.steps}
-    rows["default, one lane"] = (replace(default, lanes=1), False)
-    rows[f"default, proximity {HELD:g}"] = (replace(default, proximity=HELD), False)
+    whole = replace(default, carried=1.0)
+    rows |= {f"all carried, {n} passes a frame": (replace(whole, steps=n), False) for n in CURVE}
+    rows[f"all carried, proximity {HELD:g}"] = (replace(whole, proximity=HELD), False)
+    alone = replace(whole, lanes=1)
+    rows |= {f"all carried, one lane, {n} passes a frame": (replace(alone, steps=n), False) for n in CURVE[-2:]}
     rows["default"] = (default, False)
     return rows
 

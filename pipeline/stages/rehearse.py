@@ -46,7 +46,6 @@ class RehearseStageParams(RehearseParams):
 
     loss: LossName
     norm: int
-    lanes: int
     model_digest: str
     model: str = field(metadata={"key": False})
     """Where the model is."""
@@ -61,7 +60,7 @@ def run(job: Job) -> None:
     bundle = load_bundle(params.model, job.device)
     space: Any = "w+" if bundle.generator.has_w else "z"
     loss = make_loss(params.loss, params.norm, device=job.device, own=bundle.features)
-    inverter = Inverter(bundle.generator, bundle.encoder, loss, InvertParams(space=space, lanes=params.lanes))
+    inverter = Inverter(bundle.generator, bundle.encoder, loss, InvertParams(space=space))
     picture, points = _around(job, track, frame, bundle.generator.resolution)
 
     def report(done: int, total: int) -> None:

@@ -100,9 +100,10 @@ class ClipInversion:
     def _starts(self, batch: list[tuple[int, int]]) -> torch.Tensor:
         if not self.shares:
             return torch.stack([self.solved[self.segments[i].frames[at - 1]] for i, at in batch])
-        # carrying the offset rather than the code lets a face that returns to an earlier look return to an earlier code
+        anchor = torch.stack([self.offsets[self.segments[i].shot] for i, _ in batch])
         offset = torch.stack([self._offset_before(self.segments[i], at) for i, at in batch])
-        return torch.stack([self._said[self.segments[i].frames[at]] for i, at in batch]) + offset
+        said = torch.stack([self._said[self.segments[i].frames[at]] for i, at in batch])
+        return self.inverter.follow(said, anchor, offset)
 
     def _offset_before(self, segment: Segment, at: int) -> torch.Tensor:
         """How far from the encoder the frame before is; for the first of a segment, the whole shot."""

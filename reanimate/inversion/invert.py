@@ -34,6 +34,7 @@ from reanimate.inversion.spaces import (
 
 Preset = Literal["fast", "best", "paper"]
 NOISE_LR = 0.05  # Adam's step size for noise maps beside codes; their numbers are about one
+AT_ONCE = 8  # pictures that a pass for all of them takes at a time
 WARM_MOMENTUM = 0.6  # of frames, which begin near their end: more runs past it; stills like the optimiser's own
 
 
@@ -47,10 +48,12 @@ class InvertParams:
     """p of |a - b|^p."""
     init: Init = "encoder"
     """`encoder` falls back to `mean` for a model without one."""
+    carried: float = 0.5
+    """Share of an offset's change that the next frame inherits: at 1 frames fit best, and codes drift along a lane."""
     warm_start: bool = True
     """Frames begin where the frame before ended, and those of a shot share an offset from the encoder."""
     lanes: int = 8
-    """Frames in one pass: runs of a clip that are solved side by side."""
+    """Frames in one pass: runs of a clip, solved side by side. More fill a GPU, fit less well, and show seams."""
     first_steps: int = 300
     """Passes for a still, and for what the frames of a shot share."""
     steps: int = 20
@@ -80,6 +83,8 @@ class InvertParams:
             raise ConfigError("norm", f"{self.norm} is not 1 or 2")
         if min(self.first_steps, self.steps) < 0 or min(self.lr, self.warm_lr) <= 0:
             raise ConfigError("steps", "steps must not be negative and step sizes must be positive")
+        if not 0 <= self.carried <= 1:
+            raise ConfigError("carried", f"{self.carried} is not from 0 to 1")
         if self.lanes < 1:
             raise ConfigError("lanes", f"{self.lanes} is not at least 1")
         if min(self.proximity, self.target_loss) < 0:
@@ -90,7 +95,7 @@ class InvertParams:
 
 PRESETS: dict[Preset, InvertParams] = {
     "fast": InvertParams(),
-    "best": InvertParams(first_steps=500, steps=40, proximity=1.0, patience=60),
+    "best": InvertParams(lanes=1, carried=1.0, first_steps=500, steps=40, patience=60),
     "paper": InvertParams(
         init="zeros",
         warm_start=False,
@@ -144,6 +149,14 @@ class Inverter:
         make = zeros if self.params.init == "zeros" else mean
         return make(self.generator, self.params.space, len(target))
 
+    def follow(self, said: torch.Tensor, anchor: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+        """The variable frames begin from: what the encoder has `said` of them, and what was found before.
+
+        `anchor` is the offset from the encoder that the shot shares, `offset` that of the frames before, both [N, ...].
+        Carrying the offset rather than the code lets a face that returns to an earlier look return to an earlier code.
+        """
+        return said + torch.lerp(anchor, offset, self.params.carried)
+
     @property
     def shares(self) -> bool:
         """Whether frames of one shot share an offset from the encoder; without an encoder there is none to share."""
@@ -174,14 +187,12 @@ class Inverter:
         on_pass: Callable[[], None] | None = None,
     ) -> Solution:
         """Directions [K, ...], from `start` on, that lead from variables `base` [N, ...] to those of N pictures, each
-        going along them as far as its row of `basis` [N, K] says; judged by the mean loss of all pictures, which is
-        their Solution's.
+        going along them as far as its row of `basis` [N, K] says; judged by all pictures' mean loss.
 
-        Few directions for many pictures keep what is alike in them, and leave out what fits one of them only. The step
-        size is in units of W's RMS. As many pictures as there are lanes are in memory at a time.
+        Few directions keep what is alike in many pictures, and leave out what fits one only. `lr` is in W's RMS.
         """
         params, parts = self.params, [start.detach().clone().requires_grad_(True)]
-        chunks = torch.split(torch.arange(len(target)), params.lanes)
+        chunks = torch.split(torch.arange(len(target)), AT_ONCE)
         prepared = [self.loss.prepare(target[some]) for some in chunks]
         memory, best = Memory(), Best(parts, params.patience, params.tolerance, params.target_loss)
         optimiser = make_optimiser(params.optimiser, parts[0], lr * self._unit, memory)

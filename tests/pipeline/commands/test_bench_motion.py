@@ -32,6 +32,9 @@ def test_page_is_made_with_its_plots_and_again_from_the_cache(
     assert done.out == "motion.md\n"
     text = (tmp_path / "motion.md").read_text()
     assert open_model("faces").card.digest[:12] in text
+    assert "--set invert.first_steps=2 --set invert.steps=1 --page motion.md" in text, (
+        "the command is the one that was run"
+    )
     for name in ("motion_gain.svg", "motion_filters.svg"):
         assert f"({name})" in text and "<svg" in (tmp_path / name).read_text()
     assert text.count("\n| clip | ") == 6 and "| modulated | even | yes |" in text

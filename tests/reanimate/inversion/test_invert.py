@@ -158,8 +158,11 @@ def test_next_frame_begins_where_it_is_told(generator: StyleGAN2) -> None:
     assert again.passes == PLAIN.steps
 
 
-def test_later_frame_starts_from_the_encoder_with_the_offset_of_the_frame_before(generator: StyleGAN2) -> None:
-    solver = inverter(generator, init="encoder", first_steps=3, steps=3, lanes=1)
+@pytest.mark.parametrize("carried", [0.5, 1.0])
+def test_later_frame_starts_from_the_encoder_with_a_share_of_the_offset_of_the_frame_before(
+    generator: StyleGAN2, carried: float
+) -> None:
+    solver = inverter(generator, init="encoder", first_steps=3, steps=3, lanes=1, carried=carried)
     starts: list[torch.Tensor] = []
 
     class Watched(Inverter):
@@ -174,7 +177,9 @@ def test_later_frame_starts_from_the_encoder_with_the_offset_of_the_frame_before
         pass
     said = solver.start(to_tensor(crops))
     for t in range(1, 5):
-        torch.testing.assert_close(starts[t][0], said[t] + clip.solved[t - 1] - said[t - 1])
+        before, shared = clip.solved[t - 1] - said[t - 1], clip.offsets[0]
+        expected = said[t] + carried * before + (1 - carried) * shared
+        torch.testing.assert_close(starts[t][0], expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(starts[0][0], said[0] + clip.offsets[0])
 
 
