@@ -191,14 +191,11 @@ class Inverter:
 
         Few directions keep what is alike in many pictures, and leave out what fits one only. `lr` is in W's RMS.
         """
-        params, parts = self.params, [start.detach().clone().requires_grad_(True)]
+        parts = [start.detach().clone().requires_grad_(True)]
         chunks = torch.split(torch.arange(len(target)), AT_ONCE)
         prepared = [self.loss.prepare(target[some]) for some in chunks]
-        memory, best = Memory(), Best(parts, params.patience, params.tolerance, params.target_loss)
-        optimiser = make_optimiser(params.optimiser, parts[0], lr * self._unit, memory)
 
         def look() -> torch.Tensor:
-            optimiser.zero_grad(set_to_none=True)
             mean = torch.zeros([])
             for some, known in zip(chunks, prepared, strict=True):
                 variable = base[some] + torch.tensordot(basis[some], parts[0], 1)
@@ -208,38 +205,24 @@ class Inverter:
                 mean += loss.detach().cpu()
             return mean.expand(len(start))
 
-        done = 0
-        for step in range(passes):
-            best.look(parts, look())
-            done += 1
-            if on_pass is not None:
-                on_pass()
-            if not best.goes_on():
-                break
-            optimiser.param_groups[0]["lr"] = lr * self._unit * self._share(step, passes)
-            optimiser.step()
+        memory = Memory()
+        optimiser = make_optimiser(self.params.optimiser, parts[0], lr * self._unit, memory)
+        best, done = self._descend(parts, [optimiser], look, passes, on_pass)
         with torch.no_grad():
-            best.look(parts, look())
-            ws = to_ws(self.generator, params.space, base + torch.tensordot(basis, best.parts[0], 1))
+            ws = to_ws(self.generator, self.params.space, base + torch.tensordot(basis, best.parts[0], 1))
         return Solution(best.parts[0], ws, best.loss, done, memory)
 
     def next(self, target: torch.Tensor, start: torch.Tensor, memory: Memory | None = None) -> Solution:
         """Codes of pictures that begin at `start`, with the curvature that key frames have shown."""
-        params = self.params
+        how = self.params
         memory = memory.copy() if memory is not None else Memory()
-        return self._optimise(
-            target, start, params.steps, params.warm_lr, memory, params.proximity, None, WARM_MOMENTUM
-        )
+        return self._optimise(target, start, how.steps, how.warm_lr, memory, how.proximity, None, WARM_MOMENTUM)
 
     def draw(self, variable: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """[N, 3, R, R] the pictures of a solution's variable and noise."""
         ws = to_ws(self.generator, self.params.space, variable)
         noise = variable if self.params.space == "noise" else noise
         return self.generator.synthesis(ws, "const" if noise is None else as_maps(self.generator, noise))
-
-    def _share(self, step: int, steps: int) -> float:
-        """Of the step size, that is left after so many steps."""
-        return 0.5 * (1 + math.cos(math.pi * step / steps)) if self.params.decay else 1.0
 
     def _optimise(
         self,
@@ -254,42 +237,58 @@ class Inverter:
     ) -> Solution:
         params, prepared = self.params, self.loss.prepare(target)
 
-        def look(parts: list[torch.Tensor]) -> torch.Tensor:
-            return self.loss(self.draw(*parts), prepared)
-
         parts = [start.detach().clone()]
         if params.noise:
             parts.append(stored_noise(self.generator, len(target)))
         for part in parts:
             part.requires_grad_(True)
-        best = Best(parts, params.patience, params.tolerance, params.target_loss)
+
+        def look() -> torch.Tensor:
+            losses = self.loss(self.draw(*parts), prepared)
+            if losses.requires_grad:
+                # pictures of a batch do not share variables, so the sum's gradient is each one's own
+                total = losses.sum()
+                if proximity:
+                    total = total + proximity * ((parts[0] - start) / self._unit).square().flatten(1).mean(1).sum()
+                total.backward()  # type: ignore[no-untyped-call]
+            return losses
+
         optimisers = [make_optimiser(params.optimiser, parts[0], lr * self._unit, memory, momentum)]
         if len(parts) > 1:
             optimisers.append(torch.optim.Adam(parts[1:], lr=NOISE_LR))
+        best, passes = self._descend(parts, optimisers, look, steps, on_pass)
+        with torch.no_grad():
+            ws = to_ws(self.generator, params.space, best.parts[0])
+        return Solution(best.parts[0], ws, best.loss, passes, memory, best.parts[1] if len(parts) > 1 else None)
+
+    def _descend(
+        self,
+        parts: list[torch.Tensor],
+        optimisers: list[torch.optim.Optimizer],
+        look: Callable[[], torch.Tensor],
+        steps: int,
+        on_pass: Callable[[], None] | None,
+    ) -> tuple[Best, int]:
+        """The best parts on the way, and the passes. `look` gives the losses of their rows, and leaves gradients."""
+        params, passes = self.params, 0
+        best = Best(parts, params.patience, params.tolerance, params.target_loss)
         largest = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
-        passes = 0
         for step in range(steps):
-            losses = look(parts)
+            for optimiser in optimisers:
+                optimiser.zero_grad(set_to_none=True)
+            best.look(parts, look())
             passes += 1
-            best.look(parts, losses)
             if on_pass is not None:
                 on_pass()
             if not best.goes_on():
                 break
-            # pictures of a batch do not share variables, so the sum's gradient is each one's own
-            total = losses.sum()
-            if proximity:
-                total = total + proximity * ((parts[0] - start) / self._unit).square().flatten(1).mean(1).sum()
-            for optimiser in optimisers:
-                optimiser.zero_grad(set_to_none=True)
-            total.backward()  # type: ignore[no-untyped-call]
+            share = 0.5 * (1 + math.cos(math.pi * step / steps)) if params.decay else 1.0
             for optimiser, size in zip(optimisers, largest, strict=True):
-                optimiser.param_groups[0]["lr"] = size * self._share(step, steps)
+                optimiser.param_groups[0]["lr"] = size * share
                 optimiser.step()
         with torch.no_grad():  # the last step has not been looked at yet
-            best.look(parts, look(parts))
-            ws = to_ws(self.generator, params.space, best.parts[0])
-        return Solution(best.parts[0], ws, best.loss, passes, memory, best.parts[1] if len(parts) > 1 else None)
+            best.look(parts, look())
+        return best, passes
 
 
 @torch.no_grad()
