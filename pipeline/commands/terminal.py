@@ -52,13 +52,14 @@ class TerminalReporter:
     def __init__(self) -> None:
         self._bar: Any = None
         self._label, self._started, self._total, self._done, self._before = "", 0.0, 0, 0, 0
+        self._paced = 0.0  # when what takes its share of every step began
         self._spoke = 0.0
         self._spoken: set[str] = set()
 
     def start(self, label: str, total: int, done: int = 0) -> None:
         """A bar begins; what was done before counts as done but not as time."""
         self._label, self._total, self._done, self._before = label, total, done, done
-        self._started = self._spoke = time.monotonic()
+        self._started = self._paced = self._spoke = time.monotonic()
         if done:
             self.say(f"{label}: going on from frame {done} of {total}")
         if sys.stderr.isatty():
@@ -69,16 +70,20 @@ class TerminalReporter:
             self._bar.__enter__()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """The bar grows."""
+        """The bar grows; by nothing, where something was done that all steps need."""
         self._done += steps
         now = time.monotonic()
+        if not steps:
+            self._paced = now
         if self._bar is not None:
             self._bar.update(steps, note)
         elif now - self._spoke >= QUIET and self._done < self._total:
             self._spoke = now
-            left = (now - self._started) / max(1, self._done - self._before) * (self._total - self._done)
-            words = [f"{duration(left)} left", *([note] if note else [])]
-            click.echo(f"{self._label:>22}  {self._done} of {self._total}, {', '.join(words)}", err=True)
+            words = [note] if note else []
+            if self._done > self._before:
+                left = (now - self._paced) / (self._done - self._before) * (self._total - self._done)
+                words.insert(0, f"{duration(left)} left")
+            click.echo(f"{self._label:>22}  {', '.join([f'{self._done} of {self._total}', *words])}", err=True)
 
     def finish(self) -> None:
         """The bar is closed, and its time said."""

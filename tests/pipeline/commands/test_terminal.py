@@ -33,6 +33,20 @@ def test_long_stage_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monke
     assert lines[-1].strip() == "source/invert  100 of 100 in 15 min"
 
 
+def test_time_left_is_guessed_from_steps_alone_and_only_once_there_are_any(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now)
+    reporter = TerminalReporter()
+    reporter.start("source/invert", 200)
+    for steps, seconds in ((0, 60), (8, 40)):
+        now += seconds
+        reporter.advance(steps, "loss 0.2")
+    lines = [line.strip() for line in capsys.readouterr().err.splitlines()]
+    assert lines == ["source/invert  0 of 200, loss 0.2", "source/invert  8 of 200, 16 min left, loss 0.2"]
+
+
 def test_remark_is_said_once_and_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     reporter = TerminalReporter()
     for _ in range(2):
