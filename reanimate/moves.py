@@ -142,10 +142,30 @@ def mended(rehearsal: Rehearsal, wanted: Float64, asked: Float64, found: Float64
 
 def unexplained(deltas: Float32, moves: Float32) -> Float32:
     """Deltas [T, L, D] less what goes along with moves [T, A], by regression over the frames."""
-    about = moves.astype(np.float64) - moves.mean(0, dtype=np.float64)
     flat = deltas.reshape(len(deltas), -1).astype(np.float64)
-    rest = flat - about @ np.linalg.lstsq(about, flat, rcond=None)[0]
+    rest = flat - _along_with(moves.astype(np.float64), flat)
     return np.asarray(rest.reshape(deltas.shape), np.float32)
+
+
+def steady(ws: Float32, moves: Float32, cuts: Bool) -> Float32:
+    """Codes [T, L, D] less what drifts with the time in a shot and goes along with none of the moves [T, A].
+
+    Every frame's inversion begins where the one before ended, so that codes come nearer to their frames from frame to
+    frame, also where nothing moves: quickly first, then ever more slowly, as the logarithm of the time.
+    """
+    result = ws.astype(np.float64).reshape(len(ws), -1)
+    for shot in shots(cuts):
+        here = result[shot] - result[shot].mean(0)
+        time = np.arange(len(here), dtype=np.float64)
+        rest = here - _along_with(moves[shot].astype(np.float64), here)
+        result[shot] -= _along_with(np.stack([time, np.log1p(time)], 1), rest)
+    return np.asarray(result.reshape(ws.shape), np.float32)
+
+
+def _along_with(known: Float64, values: Float64) -> Float64:
+    """The part of values [T, K] about their mean that goes along with what is known [T, A], by regression."""
+    about = known - known.mean(0)
+    return np.asarray(about @ np.linalg.lstsq(about, values, rcond=None)[0])
 
 
 def _reach(rehearsal: Rehearsal) -> tuple[Float64, Float64]:

@@ -247,7 +247,7 @@ def test_frozen_source_makes_a_frozen_result(
     call: Call, face_frames: np.ndarray, face_picture: Path, tmp_path: Path
 ) -> None:
     frozen = write_clip(tmp_path / "frozen.mp4", np.repeat(face_frames[:1], 8, axis=0))
-    call("run", frozen, face_picture, "--set", "invert.first_steps=60", "--set", "invert.steps=3", "-o", "out.mp4")
+    call("run", frozen, face_picture, "--set", "invert.first_steps=60", "--set", "invert.steps=10", "-o", "out.mp4")
     shown = pictures(tmp_path / "out.mp4").astype(np.float64)
     assert len(shown) == 8
     apart = np.abs(shown - shown[0]).mean(axis=(1, 2, 3))

@@ -26,7 +26,7 @@ from reanimate.types import FaceTrack, UInt8
 BATCH = 32
 STEP_SIZES = (0.1, 0.25, 0.5)  # of the tuned cold run, in units of W's RMS
 PROJECTOR_LR = 0.1  # W+ units
-CURVE = (0, 5, 10, 20, 40)  # passes of frames
+CURVE = (0, 5, 10, 20)  # passes of frames
 DEEP = 200  # passes of the cold runs that learn curvature
 HELD = 1.0  # proximity, for the row with it
 
@@ -54,18 +54,17 @@ def ways(default: InvertParams, has_encoder: bool, unit: float) -> dict[str, tup
     rows["paper with VGG16: 1000 from zeros"] = (replace(cold, loss="vgg16"), True)
     rows |= {f"cold: 1000 from the mean, lr {lr}": (replace(tuned, lr=lr), True) for lr in STEP_SIZES}
     rows["projector: 1000 from the mean, lr 0.1 in W+ units"] = (replace(tuned, lr=PROJECTOR_LR / unit), True)
-    together = replace(default, init="mean", warm_start=False, first_steps=DEEP)
+    together = replace(default, init="mean", warm_start=False, lanes=8, first_steps=DEEP)
     rows[f"cold: {DEEP} from the mean, curvature"] = (together, True)
-    plain = replace(default, init="mean", optimiser="adam", lr=0.25, warm_lr=0.05, lanes=1)
+    plain = replace(default, init="mean", optimiser="adam", lr=0.25, warm_lr=0.05)
     rows["previous frame, adam"] = (plain, False)
     if has_encoder:
         rows["encoder alone"] = (replace(default, first_steps=0, steps=0), False)
         rows[f"encoder, curvature: {DEEP} a frame"] = (replace(together, init="encoder"), True)
-    whole = replace(default, carried=1.0)
-    rows |= {f"all carried, {n} passes a frame": (replace(whole, steps=n), False) for n in CURVE}
-    rows[f"all carried, proximity {HELD:g}"] = (replace(whole, proximity=HELD), False)
-    alone = replace(whole, lanes=1)
-    rows |= {f"all carried, one lane, {n} passes a frame": (replace(alone, steps=n), False) for n in CURVE[-2:]}
+    rows |= {f"default with {n} passes a frame": (replace(default, steps=n), False) for n in CURVE}
+    rows[f"default, proximity {HELD:g}"] = (replace(default, proximity=HELD), False)
+    rows["default, eight lanes"] = (replace(default, lanes=8), False)
+    rows["eight lanes, half carried, 20 passes a frame"] = (replace(default, lanes=8, carried=0.5, steps=20), False)
     rows["default"] = (default, False)
     return rows
 

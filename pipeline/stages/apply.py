@@ -33,7 +33,7 @@ class ApplyParams:
     """What the target's own pose stands for: the source's mean, or the source frames whose pose is nearest to it."""
     rehearse: bool = True
     """Whether head pose, mouth and eyes move as the target's own picture does when it is made to perform."""
-    carry: float = 0.25
+    carry: float = 0.1
     """How much is added, then, of what else the source's codes do; without, all of it is."""
     limit: bool = False
     """Whether no code may move farther than the model's own codes differ."""

@@ -17,6 +17,7 @@ from reanimate.types import Bool, UInt8, spread
 
 SHARED_FRAMES = 4  # of a shot, that its offset is looked for in; more cost more and change little
 ENCODED = 32  # frames that the encoder sees at once
+ONWARD = 0.3  # of the way that offsets went from the frame before last to the last, that the next one goes on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,11 +107,11 @@ class ClipInversion:
         return self.inverter.follow(said, anchor, offset)
 
     def _offset_before(self, segment: Segment, at: int) -> torch.Tensor:
-        """How far from the encoder the frame before is; for the first of a segment, the whole shot."""
+        """How far from the encoder the frame before is, and a little onward; for a segment's first, as the shot is."""
         if not at:
             return self.offsets[segment.shot]
-        before = segment.frames[at - 1]
-        return self.solved[before] - self._said[before]
+        last, *earlier = [self.solved[t] - self._said[t] for t in segment.frames[max(at - 2, 0) : at][::-1]]
+        return last + ONWARD * (last - earlier[0]) if earlier else last
 
     def _keep(self, step: Step) -> Step:
         solution = step.solution

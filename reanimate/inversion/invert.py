@@ -48,20 +48,20 @@ class InvertParams:
     """p of |a - b|^p."""
     init: Init = "encoder"
     """`encoder` falls back to `mean` for a model without one."""
-    carried: float = 0.5
-    """Share of an offset's change that the next frame inherits: at 1 frames fit best, and codes drift along a lane."""
+    carried: float = 1.0
+    """Share of an offset's change that the next frame inherits: less holds codes back, more fits better."""
     warm_start: bool = True
     """Frames begin where the frame before ended, and those of a shot share an offset from the encoder."""
-    lanes: int = 8
+    lanes: int = 1
     """Frames in one pass: runs of a clip, solved side by side. More fill a GPU, fit less well, and show seams."""
     first_steps: int = 300
     """Passes for a still, and for what the frames of a shot share."""
-    steps: int = 20
+    steps: int = 40
     """Passes for a frame."""
     optimiser: OptimiserName = "curvature"
     lr: float = 1.0
     """Step size for a still or what is shared, in units of W's RMS; about 0.25 suits adam."""
-    warm_lr: float = 0.08
+    warm_lr: float = 0.16
     """The same for a frame, which has less far to go; about 0.05 suits adam."""
     decay: bool = True
     """Whether the step size falls to nothing over a frame's passes (half a cosine)."""
@@ -95,7 +95,7 @@ class InvertParams:
 
 PRESETS: dict[Preset, InvertParams] = {
     "fast": InvertParams(),
-    "best": InvertParams(lanes=1, carried=1.0, first_steps=500, steps=40, patience=60),
+    "best": InvertParams(first_steps=1000, steps=100, patience=60),
     "paper": InvertParams(
         init="zeros",
         warm_start=False,
