@@ -25,7 +25,7 @@ class Memory:
     def __init__(self, rows: torch.Tensor | None = None) -> None:
         """`rows` [n, P], the oldest first, continue what `rows` of another memory gave."""
         self._gradients = self._gram = torch.empty(0)  # [RANK, P], a ring, and [RANK, RANK]
-        self._basis: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
+        self._basis: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor] | None = None
         self._count = 0
         if rows is not None:
             self._begin(rows)
@@ -59,8 +59,10 @@ class Memory:
             self._gram[at] = self._gram[:, at] = self._gradients @ row
             self._count += 1
 
-    def _learn(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Directions [K, P], how much shorter steps along them are than elsewhere [K], and the step elsewhere []."""
+    def _learn(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Gradients [n, P] and directions as their sums [n, K], how much shorter steps along these are than elsewhere
+        [K], and the step elsewhere [].
+        """
         used = min(self._count, RANK)
         # a few hundred squared: faster on the CPU, and in double precision, as small moments are differences
         moments, vectors = torch.linalg.eigh(self._gram[:used, :used].double().cpu() / used)
@@ -71,9 +73,9 @@ class Memory:
         scale = max(1.0, self._gradients.shape[1] / RANK) ** 0.5
         elsewhere = floor.rsqrt() * scale
         change = (moments + floor).rsqrt() * scale - elsewhere
-        device, dtype = self._gradients.device, self._gradients.dtype
-        directions = vectors.T.to(device, dtype) @ self._gradients[:used]
-        return directions, change.to(device, dtype), elsewhere.to(device, dtype)
+        # the ring goes on; to copy it costs less than to add up every direction
+        gradients = self._gradients[:used].clone()
+        return gradients, *(part.to(gradients.device, gradients.dtype) for part in (vectors, change, elsewhere))
 
     def shaped(self, gradients: torch.Tensor, *, afresh: bool) -> torch.Tensor:
         """Gradients [N, P] divided by the root of the second moment along each direction that is known.
@@ -82,8 +84,9 @@ class Memory:
         """
         if self._basis is None or afresh:
             self._basis = self._learn()
-        directions, change, elsewhere = self._basis
-        return gradients * elsewhere + (gradients @ directions.T * change) @ directions
+        known, vectors, change, elsewhere = self._basis
+        along = gradients @ known.T @ vectors * change
+        return gradients * elsewhere + along @ vectors.T @ known
 
 
 class SharedCurvature(torch.optim.Optimizer):
