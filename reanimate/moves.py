@@ -153,17 +153,19 @@ def steady(ws: Float32, moves: Float32, cuts: Bool) -> Float32:
     Every frame's inversion begins where the one before ended, so that codes come nearer to their frames from frame to
     frame, also where nothing moves: quickly first, then ever more slowly, as the logarithm of the time.
     """
-    result = ws.astype(np.float64).reshape(len(ws), -1)
+    result = ws.copy()
     for shot in shots(cuts):
-        here = result[shot] - result[shot].mean(0)
-        time = np.arange(len(here), dtype=np.float64)
-        rest = here - _along_with(moves[shot].astype(np.float64), here)
-        result[shot] -= _along_with(np.stack([time, np.log1p(time)], 1), rest)
-    return np.asarray(result.reshape(ws.shape), np.float32)
+        known = moves[shot].astype(np.float64)
+        time = np.arange(len(known), dtype=np.float64)
+        times = np.stack([time, np.log1p(time)], 1)
+        for layer in range(ws.shape[1]):  # one by one: those of long clips in large models fill gigabytes
+            here = ws[shot, layer].astype(np.float64)
+            result[shot, layer] = here - _along_with(times, here - _along_with(known, here))
+    return result
 
 
 def _along_with(known: Float64, values: Float64) -> Float64:
-    """The part of values [T, K] about their mean that goes along with what is known [T, A], by regression."""
+    """The part of values [T, K], from their mean, that goes along with what is known [T, A], by regression."""
     about = known - known.mean(0)
     return np.asarray(about @ np.linalg.lstsq(about, values, rcond=None)[0])
 
