@@ -23,11 +23,18 @@ COLUMNS = (
 @click.option("--features", type=PATH, default=None, help="npz of SqueezeNet weights: adds SqueezeNet distance.")
 @click.option("--slow-frames", type=click.IntRange(min=3), default=4, show_default=True,
               help="Frames, spread over the clip, that the slow rows are measured on.")  # fmt: skip
+@click.option("--row", "only", multiple=True, metavar="NAME", help="Only this row, by its whole name; repeatable.")
 @click.option("--plot", type=PATH, default=None, help="PNG to draw quality over passes and over seconds into.")
 @inversion_options
 @json_option
 def bench_invert(
-    clip: Path, features: Path | None, slow_frames: int, plot: Path | None, as_json: bool, **flags: Any
+    clip: Path,
+    features: Path | None,
+    slow_frames: int,
+    only: tuple[str, ...],
+    plot: Path | None,
+    as_json: bool,
+    **flags: Any,
 ) -> None:
     """Measure ways of inverting CLIP against each other.
 
@@ -43,7 +50,7 @@ def bench_invert(
 
     from pipeline.artefacts import load_track
     from pipeline.commands.draw import draw_cost
-    from pipeline.commands.inversions import Material, measure, ways
+    from pipeline.commands.inversions import Material, measure, named, ways
     from pipeline.graph import clip_nodes
     from pipeline.runner import execute
     from pipeline.stages.align import CROPS
@@ -56,23 +63,23 @@ def bench_invert(
     if plot is not None:
         check_output(plot)
     setup = prepare(**flags)
+    bundle = load_bundle(str(setup.model.folder), setup.device)
+    every = ways(setup.chosen["invert"], bundle.encoder is not None, w_rms(bundle.generator))
+    chosen = named(every, only)
     nodes = clip_nodes("source", clip, setup.model, setup.chosen)
     made = execute([nodes["track"], nodes["align"]], setup.store, TerminalReporter(), setup.device)
     track, _ = load_track(made["source/track"])
-    bundle = load_bundle(str(setup.model.folder), setup.device)
     network = SqueezeNetFeatures(features).to(setup.device) if features is not None else None
     known = np.flatnonzero(track.detected)
     crops, slow = open_frames(made["source/align"] / CROPS), known[spread(len(known), slow_frames)].tolist()
     material = Material(crops, track, bundle, setup.device, network, slow)
-    params = setup.chosen["invert"]
-    unit = w_rms(bundle.generator)
     rows = {}
     head = {"machine": machine(setup.device), "model": setup.model.card.name, "clip": clip.name, "slow_frames": slow}
     if not as_json:
         for name, value in head.items():
             click.echo(f"{name}: {value}")
         click.echo(table_head(["", *COLUMNS]))
-    for name, row in measure(material, ways(params, bundle.encoder is not None, unit)):
+    for name, row in measure(material, chosen):
         rows[name] = row
         if not as_json:
             click.echo(table_row([name, *([row["absent"]] if "absent" in row else [row.get(c, "") for c in COLUMNS])]))

@@ -14,7 +14,7 @@ import torch
 
 from reanimate.agreement import restlessness, undisturbed
 from reanimate.checkpoints.bundle import Bundle
-from reanimate.errors import WeightsUnavailable
+from reanimate.errors import ConfigError, WeightsUnavailable
 from reanimate.images import to_pictures
 from reanimate.inversion.clip import ClipInversion
 from reanimate.inversion.features import SqueezeNetFeatures, picture_distances
@@ -31,6 +31,7 @@ DEEP = 200  # passes of the cold runs that learn curvature
 HELD = 1.0  # proximity, for the row with it
 
 Row = dict[str, Any]
+Way = tuple[InvertParams, bool]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +47,7 @@ class Material:
     """Frames that stand for the clip where a way takes minutes a frame."""
 
 
-def ways(default: InvertParams, has_encoder: bool, unit: float) -> dict[str, tuple[InvertParams, bool]]:
+def ways(default: InvertParams, has_encoder: bool, unit: float) -> dict[str, Way]:
     """Parameters by row, and whether it is only for the slow frames. `unit` is W's RMS."""
     cold = replace(PRESETS["paper"], loss=default.loss, norm=default.norm, space=default.space)
     tuned = replace(cold, init="mean", decay=True)
@@ -69,7 +70,19 @@ def ways(default: InvertParams, has_encoder: bool, unit: float) -> dict[str, tup
     return rows
 
 
-def measure(material: Material, chosen: Mapping[str, tuple[InvertParams, bool]]) -> Iterator[tuple[str, Row]]:
+def named(rows: Mapping[str, Way], names: Sequence[str]) -> dict[str, Way]:
+    """The rows of these names, in the table's order; all of them where none is named.
+
+    Raises:
+        ConfigError: a name that no row has.
+    """
+    for name in names:
+        if name not in rows:
+            raise ConfigError("row", f"none is called {name!r}; there are: {'; '.join(rows)}")
+    return {name: way for name, way in rows.items() if not names or name in names}
+
+
+def measure(material: Material, chosen: Mapping[str, Way]) -> Iterator[tuple[str, Row]]:
     """A row for each way, as it is done; one that cannot be run says why."""
     source = [face_descriptor(crop) for crop in material.crops]
     for name, (params, slow) in chosen.items():

@@ -65,3 +65,14 @@ def test_row_without_its_weights_says_so_and_the_others_stand(
     absent = [name for name, row in rows.items() if "absent" in row]
     assert absent == ["paper with VGG16: 1000 from zeros"]
     assert "offline" in rows[absent[0]]["absent"]
+
+
+def test_chosen_rows_alone_are_measured_and_an_unknown_one_is_named(
+    call: Call, source: Path, quick: list[object], short: None
+) -> None:
+    out = json.loads(
+        call("bench", "invert", source, *quick, "--row", "default", "--row", "encoder alone", "--json").out
+    )
+    assert list(out["rows"]) == ["encoder alone", "default"]
+    error = call("bench", "invert", source, *quick, "--row", "fastest", code=1).error
+    assert "none is called 'fastest'" in error and "encoder alone" in error
