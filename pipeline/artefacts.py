@@ -49,6 +49,7 @@ DELTAS: Like = {
     "attributes": (np.float32, (None, len(ATTRIBUTES))),
     "head": (np.float32, (None, 4)),
     "moves": (np.float32, (None, len(ATTRIBUTES))),
+    "cuts": (np.bool_, (None,)),
 }
 REHEARSAL: Like = {
     "attribute": (np.int64, (None,)),
@@ -215,6 +216,7 @@ def save_deltas(folder: Path, deltas: PoseDeltas) -> None:
         "attributes": _known(deltas.attributes, (len(deltas.deltas), len(ATTRIBUTES)), np.nan),
         "head": _known(deltas.head, (len(deltas.deltas), 4), 0.0),
         "moves": _known(deltas.moves, (len(deltas.deltas), len(ATTRIBUTES)), np.nan),
+        "cuts": np.zeros(len(deltas.deltas), np.bool_) if deltas.cuts is None else deltas.cuts,
     }
     save_arrays(folder / "deltas.npz", arrays, DELTAS)
     save_json(folder / "deltas.json", facts | {"scale": float(deltas.scale), "frame_rate": _rate(deltas.frame_rate)})
@@ -235,7 +237,8 @@ def load_deltas(folder: Path) -> PoseDeltas:
     facts = _facts(folder / "deltas.json", expected)
     _check(folder / "deltas.json", facts["scale"] >= 0, "a scale below zero")
     moves = arrays["moves"] if np.isfinite(arrays["moves"]).all() else None
-    return PoseDeltas(arrays["deltas"], attributes=arrays["attributes"], head=arrays["head"], moves=moves, **facts)
+    deltas, attributes, head, cuts = (arrays[name] for name in ("deltas", "attributes", "head", "cuts"))
+    return PoseDeltas(deltas, attributes=attributes, head=head, moves=moves, cuts=cuts, **facts)
 
 
 def _known(values: Float32 | None, shape: Shape, instead: float) -> Float32:

@@ -46,7 +46,8 @@ def decompose(
     if normalisation == "frame":
         frames = np.sqrt(np.square(offsets).mean((1, 2), keepdims=True))
         size = np.where(frames > SCALE_FLOOR, frames, scale)
-    deltas = PoseDeltas((offsets / size).astype(np.float32), scale, latents.frame_rate, model, normalisation)
+    unit = (offsets / size).astype(np.float32)
+    deltas = PoseDeltas(unit, scale, latents.frame_rate, model, normalisation, cuts=cuts)
     return Identity(mean.astype(np.float32)), deltas
 
 

@@ -140,34 +140,25 @@ def mended(rehearsal: Rehearsal, wanted: Float64, asked: Float64, found: Float64
     return np.asarray(np.clip(better, wanted - most, wanted + most))
 
 
-def unexplained(deltas: Float32, moves: Float32) -> Float32:
-    """Deltas [T, L, D] less what goes along with moves [T, A], by regression over the frames."""
-    flat = deltas.reshape(len(deltas), -1).astype(np.float64)
-    rest = flat - _along_with(moves.astype(np.float64), flat)
-    return np.asarray(rest.reshape(deltas.shape), np.float32)
-
-
-def steady(ws: Float32, moves: Float32, cuts: Bool) -> Float32:
-    """Codes [T, L, D] less what drifts with the time in a shot and goes along with none of the moves [T, A].
+def unexplained(deltas: Float32, moves: Float32, cuts: Bool | None = None) -> Float32:
+    """Deltas [T, L, D] less what goes along with moves [T, A] or drifts with the time in a shot, by regression.
 
     Every frame's inversion begins where the one before ended, so that codes come nearer to their frames from frame to
     frame, also where nothing moves: quickly first, then ever more slowly, as the logarithm of the time.
     """
-    result = ws.copy()
-    for shot in shots(cuts):
-        known = moves[shot].astype(np.float64)
-        time = np.arange(len(known), dtype=np.float64)
-        times = np.stack([time, np.log1p(time)], 1)
-        for layer in range(ws.shape[1]):  # one by one: those of long clips in large models fill gigabytes
-            here = ws[shot, layer].astype(np.float64)
-            result[shot, layer] = here - _along_with(times, here - _along_with(known, here))
+    known = [moves.astype(np.float64)]
+    for shot in shots(np.zeros(len(deltas), bool) if cuts is None else cuts):
+        time = np.arange(shot.stop - shot.start, dtype=np.float64)
+        drift = np.zeros((len(deltas), 2))
+        drift[shot] = np.stack([time - time.mean(), np.log1p(time) - np.log1p(time).mean()], 1)
+        known.append(drift)
+    about = np.concatenate(known, 1)
+    about -= about.mean(0)
+    result = np.empty_like(deltas)
+    for layer in range(deltas.shape[1]):  # one by one: those of long clips in large models fill gigabytes
+        values = deltas[:, layer].astype(np.float64)
+        result[:, layer] = values - about @ np.linalg.lstsq(about, values, rcond=None)[0]
     return result
-
-
-def _along_with(known: Float64, values: Float64) -> Float64:
-    """The part of values [T, K], from their mean, that goes along with what is known [T, A], by regression."""
-    about = known - known.mean(0)
-    return np.asarray(about @ np.linalg.lstsq(about, values, rcond=None)[0])
 
 
 def _reach(rehearsal: Rehearsal) -> tuple[Float64, Float64]:

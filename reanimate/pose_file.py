@@ -7,9 +7,10 @@
                 halves of a crop's side
     moves       float32 [T, A], what anybody is to show: yaw and pitch in degrees from the middle of the shot, the gap
                 between the lips, eyes from 0, shut, to 1, and the width of the mouth from its mean over the shot
+    cuts        bool [T], whether a shot begins
     header      JSON text: format, version, scale (W+ units), frame_rate ("30000/1001"), model (digest), normalisation
 
-A file without attributes, head and moves is read too. The mean itself, which is who was filmed, is not in the file.
+A file with deltas and header alone is read too. The mean itself, which is who was filmed, is not in the file.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from reanimate.errors import MediaError, ModelError
-from reanimate.types import ATTRIBUTES, Float32, PoseDeltas
+from reanimate.types import ATTRIBUTES, Bool, Float32, PoseDeltas
 
 FORMAT, VERSION = "reanimate-pose", 3
 MAX_BYTES = 1 << 32  # of deltas: an hour at 60 frames per second is 4.4e9 numbers in the largest official model
@@ -76,6 +77,7 @@ def load_pose(path: Path) -> PoseDeltas:
             header = json.loads(str(data["header"]))
             _check_version(path, header)
             found = {name: np.asarray(data[name], np.float32) for name in ARRAYS if name in data.files}
+            cuts = data["cuts"] if "cuts" in data.files else None
         deltas, attributes, head = found["deltas"], found.get("attributes"), found.get("head")
         if deltas.ndim != 3 or len(deltas) < 1 or not np.isfinite(deltas).all():
             raise ValueError("deltas are not finite [T, L, D]")
@@ -86,12 +88,14 @@ def load_pose(path: Path) -> PoseDeltas:
         moves = found.get("moves")
         if moves is not None and not (moves.shape == (len(deltas), len(ATTRIBUTES)) and np.isfinite(moves).all()):
             raise ValueError("moves are not of these frames, or not finite")
+        if cuts is not None and (cuts.dtype != np.bool_ or cuts.shape != (len(deltas),)):
+            raise ValueError("cuts are not of these frames")
         rate = Fraction(*(int(part) for part in str(header["frame_rate"]).split("/")))
         scale = float(header["scale"])
         if not (0 < rate < 1000 and 0 <= scale < 1e6):
             raise ValueError("scale or rate out of range")
         normalisation = str(header["normalisation"])
-        return PoseDeltas(deltas, scale, rate, str(header["model"]), normalisation, attributes, head, moves)
+        return PoseDeltas(deltas, scale, rate, str(header["model"]), normalisation, attributes, head, moves, cuts)
     except FileNotFoundError as error:
         raise MediaError(path, "no such file") from error
     except OSError as error:
@@ -100,8 +104,8 @@ def load_pose(path: Path) -> PoseDeltas:
         raise MediaError(path, "not a pose file; make one with: reanimate pose export") from error
 
 
-def _arrays(deltas: PoseDeltas) -> dict[str, Float32]:
-    return {name: values for name in ARRAYS if (values := getattr(deltas, name)) is not None}
+def _arrays(deltas: PoseDeltas) -> dict[str, Float32 | Bool]:
+    return {name: values for name in (*ARRAYS, "cuts") if (values := getattr(deltas, name)) is not None}
 
 
 def _check_version(path: Path, header: Mapping[str, object]) -> None:

@@ -138,3 +138,5 @@ class PoseDeltas:
     """[T, A] what anybody is to show, without gaps: yaw and pitch in degrees from the middle of the shot, the gap
     between the lips, eyes from 0, shut, to 1, as open as they mostly are, and the width of the mouth, as a head that is
     not turned shows it, from its mean over the shot. None where no landmarks tell."""
+    cuts: Bool | None = None
+    """[T] whether a shot begins; None is one shot."""

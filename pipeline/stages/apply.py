@@ -73,7 +73,7 @@ def moved(job: Job, params: ApplyParams, pose: PoseDeltas) -> Float32:
     if params.rehearse and pose.moves is not None:
         asked = load_asked(job.inputs["asked"])
         own = rehearsed(load_rehearsal(job.inputs["rehearsal"]), asked - weights @ asked * CENTRED)
-        pose = replace(pose, deltas=params.carry * unexplained(pose.deltas, pose.moves))
+        pose = replace(pose, deltas=params.carry * unexplained(pose.deltas, pose.moves, pose.cuts))
     away_from = np.tensordot(weights, pose.deltas.astype(np.float64), 1)
     ws = apply(identity, pose, params.gain, params.scale, params.layers, params.group_gains, away_from, own)
     if params.limit:
@@ -89,4 +89,4 @@ def fed_by(params: ApplyParams) -> tuple[str, ...]:
 
 def stage(params: ApplyParams) -> Stage:
     """The stage with these inputs."""
-    return Stage("apply", 4, ("identity", "pose", *fed_by(params)), ApplyParams, run)
+    return Stage("apply", 5, ("identity", "pose", *fed_by(params)), ApplyParams, run)

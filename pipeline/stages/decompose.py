@@ -12,7 +12,7 @@ from pipeline.stage import Job, Stage
 from reanimate.faces.align import head_motion
 from reanimate.faces.expression import express
 from reanimate.motion import Normalisation, canonical_frame, decompose
-from reanimate.moves import moves_of, steady
+from reanimate.moves import moves_of
 from reanimate.types import ATTRIBUTES, FaceTrack, Float32, Identity
 
 
@@ -41,9 +41,7 @@ def run(job: Job) -> None:
     if len(latents.ws) == 1:
         save_identity(job.folder, Identity(latents.ws[0], seen[0]))
         return
-    moves = moves_of(seen, track.cuts)
-    steadied = latents if moves is None else replace(latents, ws=steady(latents.ws, moves, track.cuts))
-    identity, deltas = decompose(steadied, params.model_digest, track.cuts, params.normalisation)
+    identity, deltas = decompose(latents, params.model_digest, track.cuts, params.normalisation)
     shown = np.array([np.nanmean(column) if np.isfinite(column).any() else np.nan for column in seen.T], np.float32)
     identity = replace(identity, attributes=shown)
     if params.identity == "canonical":
@@ -51,7 +49,7 @@ def run(job: Job) -> None:
         identity = Identity(latents.ws[frame], seen[frame])
         job.reporter.say(f"frame {frame} stands for the whole clip where this is the target")
     save_identity(job.folder, identity)
-    head = head_motion(track.quads, track.cuts)
+    head, moves = head_motion(track.quads, track.cuts), moves_of(seen, track.cuts)
     save_deltas(job.folder, replace(deltas, attributes=seen, head=head, moves=moves))
 
 
@@ -61,4 +59,4 @@ def attributes(track: FaceTrack) -> Float32:
     return np.stack([getattr(found, name) for name in ATTRIBUTES], 1).astype(np.float32)
 
 
-STAGE = Stage("decompose", 7, ("latents", "track"), DecomposeStageParams, run)
+STAGE = Stage("decompose", 8, ("latents", "track"), DecomposeStageParams, run)

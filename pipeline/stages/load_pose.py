@@ -24,4 +24,4 @@ def run(job: Job) -> None:
     save_deltas(job.folder, deltas)
 
 
-STAGE = Stage("load-pose", 3, ("file",), LoadPoseParams, run)
+STAGE = Stage("load-pose", 4, ("file",), LoadPoseParams, run)

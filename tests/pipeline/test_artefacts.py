@@ -78,7 +78,9 @@ def test_latents_deltas_and_identity_come_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.deltas, deltas.deltas)
     assert (again.scale, again.frame_rate, again.model, again.normalisation) == (0.5, RATE, "sha256:x", "clip")
     assert again.moves is None
-    save_deltas(tmp_path, replace(deltas, moves=noise(3, 5)))
+    cuts = np.array([True, False, True])
+    save_deltas(tmp_path, replace(deltas, moves=noise(3, 5), cuts=cuts))
+    np.testing.assert_array_equal(load_deltas(tmp_path).cuts, cuts)
     np.testing.assert_array_equal(load_deltas(tmp_path).moves, noise(3, 5))
     identity = Identity(noise(2, 4))
     save_identity(tmp_path, identity)

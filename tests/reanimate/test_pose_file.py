@@ -6,6 +6,7 @@ import pickle
 import struct
 import tracemalloc
 import zipfile
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,20 @@ def test_moves_that_are_none_are_one_line_of_error(tmp_path: Path, wrong: np.nda
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("moves.npy", npy(wrong.astype(np.float32)))
     refused(path)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(4, bool), np.zeros((5, 1), bool), np.zeros(5, np.float32)])
+def test_cuts_that_are_none_are_one_line_of_error(tmp_path: Path, wrong: np.ndarray) -> None:
+    path = write(tmp_path / "pose.npz")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("cuts.npy", npy(wrong))
+    refused(path)
+
+
+def test_cuts_are_kept(tmp_path: Path) -> None:
+    cuts = np.array([True, False, False, True, False])
+    save_pose(tmp_path / "pose.npz", replace(pose(), cuts=cuts))
+    np.testing.assert_array_equal(load_pose(tmp_path / "pose.npz").cuts, cuts)
 
 
 def test_file_of_another_version_says_which_and_what_to_do(tmp_path: Path) -> None:
