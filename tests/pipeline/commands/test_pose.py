@@ -26,7 +26,7 @@ def exported(call: Call, finished: Path, source: Path, quick: list[object], tmp_
 
 def test_exported_pose_holds_motion_and_not_the_mean_identity(exported: Path) -> None:
     with np.load(exported, allow_pickle=False) as data:
-        assert set(data.files) == {"deltas", "attributes", "head", "moves", "header"}
+        assert set(data.files) == {"deltas", "attributes", "head", "moves", "cuts", "header"}
         assert np.isfinite(data["attributes"]).all() and data["head"].shape == (10, 4)
         deltas, header = data["deltas"], json.loads(str(data["header"]))
     assert deltas.shape == (10, 6, 8)
