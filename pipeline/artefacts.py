@@ -216,7 +216,7 @@ def save_deltas(folder: Path, deltas: PoseDeltas) -> None:
         "attributes": _known(deltas.attributes, (len(deltas.deltas), len(ATTRIBUTES)), np.nan),
         "head": _known(deltas.head, (len(deltas.deltas), 4), 0.0),
         "moves": _known(deltas.moves, (len(deltas.deltas), len(ATTRIBUTES)), np.nan),
-        "cuts": np.zeros(len(deltas.deltas), np.bool_) if deltas.cuts is None else deltas.cuts,
+        "cuts": deltas.starts,
     }
     save_arrays(folder / "deltas.npz", arrays, DELTAS)
     save_json(folder / "deltas.json", facts | {"scale": float(deltas.scale), "frame_rate": _rate(deltas.frame_rate)})

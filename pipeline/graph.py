@@ -197,8 +197,7 @@ def pose_nodes(source: Path, model: Model, chosen: Mapping[str, Any]) -> dict[st
     if wanted.shrink:
         inputs: dict[str, Node | FileInput] = {"pose": pose, "subspace": subspace_node(model)}
         pose = nodes["refine"] = Node(refine.STAGE, wanted, inputs, "source/refine")
-    inputs = {"pose": pose, "track": nodes["track"]}
-    nodes["smooth"] = Node(smooth.STAGE, chosen["smooth"], inputs, "source/smooth")
+    nodes["smooth"] = Node(smooth.STAGE, chosen["smooth"], {"pose": pose}, "source/smooth")
     return nodes
 
 

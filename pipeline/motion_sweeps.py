@@ -131,28 +131,28 @@ def _pairs(bench: Bench, reporter: Reporter) -> list[Row]:
 
 def _filters(bench: Bench, reporter: Reporter) -> list[Row]:
     unsmoothed = []
-    for name, (path, performance) in bench.sources.items():
+    for name, (path, _) in bench.sources.items():
         chosen = settings(bench.model, sets=bench.sets)
         execute([pose_nodes(path, bench.model, chosen)["decompose"]], bench.store, reporter, bench.device)
-        unsmoothed.append((_performance(bench, name), performance.track.cuts))
+        unsmoothed.append(_performance(bench, name))
     rows: list[Row] = []
     for name, seconds in itertools.product(FILTERS, WINDOWS):
-        found = [filtering(deltas, cuts, name, seconds) for deltas, cuts in unsmoothed]
+        found = [filtering(deltas, name, seconds) for deltas in unsmoothed]
         rows.append({"filter": name, "seconds": seconds, **average(found)})
     return rows
 
 
-def filtering(deltas: PoseDeltas, cuts: Any, method: Any, seconds: float) -> dict[str, float]:
+def filtering(deltas: PoseDeltas, method: Any, seconds: float) -> dict[str, float]:
     """What a filter does to a performance: shares of its jerk removed and of its amplitude kept, and how late it is.
 
     Jerk is the root mean square of third differences over all numbers; amplitude and lag are those of the strongest
     components.
     """
-    smoothed = smooth(deltas, seconds, cuts, method)
+    smoothed = smooth(deltas, seconds, method)
     before, after = (d.deltas.reshape(len(d.deltas), -1).astype(np.float64) for d in (deltas, smoothed))
     shaking = [float(np.sqrt(np.square(np.diff(values, 3, axis=0)).mean())) for values in (before, after)]
     axes = np.linalg.svd(before - before.mean(0), full_matrices=False)[2][:COMPONENTS]
-    curves = [agree(before @ axis, after @ axis, deltas.frame_rate, cuts) for axis in axes]
+    curves = [agree(before @ axis, after @ axis, deltas.frame_rate, deltas.starts) for axis in axes]
     return {
         "jitter_removed": 1 - shaking[1] / shaking[0] if shaking[0] > 0 else np.nan,
         "amplitude_kept": float(np.mean([curve.amplitude for curve in curves])),

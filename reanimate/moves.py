@@ -140,14 +140,14 @@ def mended(rehearsal: Rehearsal, wanted: Float64, asked: Float64, found: Float64
     return np.asarray(np.clip(better, wanted - most, wanted + most))
 
 
-def unexplained(deltas: Float32, moves: Float32, cuts: Bool | None = None) -> Float32:
+def unexplained(deltas: Float32, moves: Float32, cuts: Bool) -> Float32:
     """Deltas [T, L, D] less what goes along with moves [T, A] or drifts with the time in a shot, by regression.
 
     Every frame's inversion begins where the one before ended, so that codes come nearer to their frames from frame to
     frame, also where nothing moves: quickly first, then ever more slowly, as the logarithm of the time.
     """
     known = [moves.astype(np.float64)]
-    for shot in shots(np.zeros(len(deltas), bool) if cuts is None else cuts):
+    for shot in shots(cuts):
         time = np.arange(shot.stop - shot.start, dtype=np.float64)
         drift = np.zeros((len(deltas), 2))
         drift[shot] = np.stack([time - time.mean(), np.log1p(time) - np.log1p(time).mean()], 1)

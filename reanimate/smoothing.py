@@ -127,11 +127,10 @@ def _shots(values: Float32, cuts: Bool | None) -> list[slice]:
 def smooth(
     deltas: PoseDeltas,
     seconds: float,
-    cuts: Bool | None = None,
     method: Filter = "moving-average",
     group_seconds: Sequence[float] | None = None,
 ) -> PoseDeltas:
-    """The same performance, less its shaking: filtered over `seconds` (see window_frames).
+    """The same performance, less its shaking: filtered over `seconds` (see window_frames), and over none of its cuts.
 
     With `group_seconds`, the coarse, middle and fine codes have windows of their own (see motion.layer_groups). Of what
     landmarks showed, yaw and pitch have a window SLOWER times as wide.
@@ -141,11 +140,11 @@ def smooth(
     for group, width in zip(groups, (seconds,) * 3 if group_seconds is None else group_seconds, strict=True):
         values = deltas.deltas[:, group]
         if width > 0 and values.size:
-            result[:, group] = filtered(values, width, deltas.frame_rate, cuts, method)
+            result[:, group] = filtered(values, width, deltas.frame_rate, deltas.cuts, method)
     moves = deltas.moves
     if moves is not None and seconds > 0:
-        head = filtered(moves[:, HEAD], SLOWER * seconds, deltas.frame_rate, cuts, method)
-        moves = filtered(moves, seconds, deltas.frame_rate, cuts, method)
+        head = filtered(moves[:, HEAD], SLOWER * seconds, deltas.frame_rate, deltas.cuts, method)
+        moves = filtered(moves, seconds, deltas.frame_rate, deltas.cuts, method)
         moves[:, HEAD] = head
     return replace(deltas, deltas=result, moves=moves)
 

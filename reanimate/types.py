@@ -140,3 +140,8 @@ class PoseDeltas:
     not turned shows it, from its mean over the shot. None where no landmarks tell."""
     cuts: Bool | None = None
     """[T] whether a shot begins; None is one shot."""
+
+    @property
+    def starts(self) -> Bool:
+        """[T] the same, without None."""
+        return np.zeros(len(self.deltas), bool) if self.cuts is None else self.cuts

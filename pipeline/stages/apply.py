@@ -73,7 +73,7 @@ def moved(job: Job, params: ApplyParams, pose: PoseDeltas) -> Float32:
     if params.rehearse and pose.moves is not None:
         asked = load_asked(job.inputs["asked"])
         own = rehearsed(load_rehearsal(job.inputs["rehearsal"]), asked - weights @ asked * CENTRED)
-        pose = replace(pose, deltas=params.carry * unexplained(pose.deltas, pose.moves, pose.cuts))
+        pose = replace(pose, deltas=params.carry * unexplained(pose.deltas, pose.moves, pose.starts))
     away_from = np.tensordot(weights, pose.deltas.astype(np.float64), 1)
     ws = apply(identity, pose, params.gain, params.scale, params.layers, params.group_gains, away_from, own)
     if params.limit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.artefacts import load_deltas, load_track, save_deltas
+from pipeline.artefacts import load_deltas, save_deltas
 from pipeline.stage import Job, Stage
 from reanimate.errors import ConfigError
 from reanimate.smoothing import Filter, smooth
@@ -30,9 +30,8 @@ class SmoothParams:
 
 def run(job: Job) -> None:
     """PoseDeltas to PoseDeltas; no window reaches over a cut."""
-    track, _ = load_track(job.inputs["track"])
     deltas, params = load_deltas(job.inputs["pose"]), job.params
-    save_deltas(job.folder, smooth(deltas, params.seconds, track.cuts, params.method, params.group_seconds))
+    save_deltas(job.folder, smooth(deltas, params.seconds, params.method, params.group_seconds))
 
 
-STAGE = Stage("smooth", 4, ("pose", "track"), SmoothParams, run)
+STAGE = Stage("smooth", 5, ("pose",), SmoothParams, run)

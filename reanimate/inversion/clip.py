@@ -110,7 +110,7 @@ class ClipInversion:
         """How far from the encoder the frame before is, and a little onward; for a segment's first, as the shot is."""
         if not at:
             return self.offsets[segment.shot]
-        last, *earlier = [self.solved[t] - self._said[t] for t in segment.frames[max(at - 2, 0) : at][::-1]]
+        *earlier, last = [self.solved[t] - self._said[t] for t in segment.frames[max(at - 2, 0) : at]]
         return last + ONWARD * (last - earlier[0]) if earlier else last
 
     def _keep(self, step: Step) -> Step:

@@ -81,10 +81,10 @@ def test_heads_turn_and_nod_no_farther_together_than_in_one_of_both() -> None:
 def test_what_goes_along_with_moves_is_taken_out_of_deltas() -> None:
     rng = np.random.default_rng(0)
     moves = rng.normal(size=(50, 5)).astype(np.float32)
-    along, other = rng.normal(size=(5, 48)), rng.normal(size=(50, 48))
-    left = unexplained((moves @ along + 3).reshape(50, 6, 8).astype(np.float32), moves)
+    along, other, one = rng.normal(size=(5, 48)), rng.normal(size=(50, 48)), np.arange(50) == 0
+    left = unexplained((moves @ along + 3).reshape(50, 6, 8).astype(np.float32), moves, one)
     np.testing.assert_allclose(left, np.broadcast_to(left.mean(0), left.shape), atol=1e-4)
-    rest = unexplained(other.reshape(50, 6, 8).astype(np.float32), moves).reshape(50, 48)
+    rest = unexplained(other.reshape(50, 6, 8).astype(np.float32), moves, one).reshape(50, 48)
     np.testing.assert_allclose((moves - moves.mean(0)).T @ rest, 0, atol=1e-3)
 
 

@@ -68,13 +68,13 @@ def test_filter_that_does_nothing_removes_nothing_and_a_late_one_is_late() -> No
     rng = np.random.default_rng(0)
     t = np.arange(120) / 25
     moved = np.sin(5 * t)[:, None, None] * rng.normal(size=(1, 6, 8)) + 0.05 * rng.normal(size=(120, 6, 8))
-    deltas, cuts = PoseDeltas(moved.astype(np.float32), 1.0, Fraction(25)), np.arange(120) == 0
-    assert filtering(deltas, cuts, "moving-average", 0.0) == pytest.approx(
+    deltas = PoseDeltas(moved.astype(np.float32), 1.0, Fraction(25), cuts=np.arange(120) == 0)
+    assert filtering(deltas, "moving-average", 0.0) == pytest.approx(
         {"jitter_removed": 0, "amplitude_kept": 1, "lag": 0}, abs=1e-6
     )
-    centred = filtering(deltas, cuts, "gaussian", 0.3)
+    centred = filtering(deltas, "gaussian", 0.3)
     assert centred["jitter_removed"] > 0.5
-    late = filtering(deltas, cuts, "one-euro", 0.3)
+    late = filtering(deltas, "one-euro", 0.3)
     assert late["jitter_removed"] > 0.3
 
 
