@@ -5,7 +5,8 @@ target ─ track ─ align ─ invert ─ decompose ─────────�
                           │       identity                       │                                └ sound of the source
                           └ rehearse ────────────────────────────┘
 
-refine is there where it is asked for. It, and apply with a limit, are also fed by `subspace`, which comes of the model.
+rehearse also tunes the model to the target: match and synthesize draw with what it made of it. refine is there where it
+is asked for. It, and apply with a limit, are also fed by `subspace`, which comes of the model.
 """
 
 from __future__ import annotations
@@ -255,4 +256,7 @@ def _frames(target: Path, pose: Node, model: Model, chosen: Mapping[str, Any], *
         inputs = {"pose": pose, **inputs}
     applied = Node(apply.stage(wanted), wanted, inputs, "apply")
     params = synthesize.SynthesizeStageParams(**asdict(chosen["synthesize"]), **_reference(model))
-    return Node(synthesize.STAGE, params, {"latents": applied}, "synthesize")
+    given: dict[str, Node | FileInput] = {"latents": applied}
+    if "rehearsal" in inputs:
+        given["rehearsal"] = inputs["rehearsal"]
+    return Node(synthesize.stage("rehearsal" in inputs), params, given, "synthesize")

@@ -143,14 +143,17 @@ def mended(rehearsal: Rehearsal, wanted: Float64, asked: Float64, found: Float64
 def unexplained(deltas: Float32, moves: Float32, cuts: Bool) -> Float32:
     """Deltas [T, L, D] less what goes along with moves [T, A] or drifts with the time in a shot, by regression.
 
-    Every frame's inversion begins where the one before ended, so that codes come nearer to their frames from frame to
-    frame, also where nothing moves: quickly first, then ever more slowly, as the logarithm of the time.
+    Every frame's inversion begins where one beside it ended, so that codes come nearer to their frames from frame to
+    frame, also where nothing moves: quickly first, then ever more slowly, as the logarithm of the time since the first
+    one that was solved, which is that of the shot or the one in its middle (`inversion.segments`).
     """
     known = [moves.astype(np.float64)]
     for shot in shots(cuts):
         time = np.arange(shot.stop - shot.start, dtype=np.float64)
-        drift = np.zeros((len(deltas), 2))
-        drift[shot] = np.stack([time - time.mean(), np.log1p(time) - np.log1p(time).mean()], 1)
+        apart = np.abs(time - time.mean())
+        drift = np.zeros((len(deltas), 4))
+        columns = np.stack([time, np.log1p(time), apart, np.log1p(apart)], 1)
+        drift[shot] = columns - columns.mean(0)
         known.append(drift)
     about = np.concatenate(known, 1)
     about -= about.mean(0)

@@ -199,7 +199,7 @@ def second_target(tmp_path_factory: pytest.TempPathFactory, face_frames: np.ndar
     return path
 
 
-QUICK_SETS = ("invert.first_steps=5", "invert.steps=2", "rehearse.passes=2", "match.rounds=1")
+QUICK_SETS = ("invert.first_steps=5", "invert.steps=2", "rehearse.passes=2", "rehearse.tune=1", "match.rounds=1")
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import pytest
 from conftest import ROOT, Done
 
 import cli
+from pipeline.graph import SECTIONS
 from reanimate import __version__
 
 Call = Callable[..., Done]
@@ -54,6 +55,23 @@ def test_help_explains_every_option(call: Call, words: tuple[str, ...], command:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{parameter.opts} has no help"
             assert parameter.opts[0] in shown
+
+
+def test_help_says_the_defaults_of_the_settings_that_options_stand_for() -> None:
+    sections = {
+        "--gain": "apply",
+        "--reference": "apply",
+        "--carry": "apply",
+        "--smooth": "smooth",
+        "--shrink": "refine",
+    }
+    fields = {"--smooth": "seconds"}
+    options = {option.opts[0]: option for option in cli.root.commands["run"].params if isinstance(option, click.Option)}
+    for name, section in sections.items():
+        default = getattr(SECTIONS[section](), fields.get(name, name[2:]))
+        shown = f"{default:g}" if isinstance(default, float) else default
+        said = re.search(r"\[default: ([^]]*)\]", options[name].help or "")
+        assert said is not None and said[1].removesuffix(".0") == shown, name
 
 
 def test_every_command_is_listed_with_a_whole_sentence(call: Call) -> None:

@@ -64,6 +64,7 @@ def ways(default: InvertParams, has_encoder: bool, unit: float) -> dict[str, Way
         rows[f"encoder, curvature: {DEEP} a frame"] = (replace(together, init="encoder"), True)
     rows |= {f"default with {n} passes a frame": (replace(default, steps=n), False) for n in CURVE}
     rows[f"default, proximity {HELD:g}"] = (replace(default, proximity=HELD), False)
+    rows["default, one lane"] = (replace(default, lanes=1), False)
     rows["default, eight lanes"] = (replace(default, lanes=8), False)
     rows["eight lanes, half carried, 20 passes a frame"] = (replace(default, lanes=8, carried=0.5, steps=20), False)
     rows["default"] = (default, False)
@@ -137,7 +138,7 @@ def _steadiness(pictures: UInt8, frames: list[int], material: Material, clip: Cl
     flicker = restlessness(whole)[counted].mean() / max(float(restlessness(material.crops)[counted].mean()), 1e-9)
     steady: list[int] = np.flatnonzero(counted).tolist()
     moved = {t: float((clip.solved[t] - clip.solved[t - 1]).square().mean().sqrt()) for t in steady}
-    seams = [segment.frames[0] for segment in clip.segments if segment.frames[0] in moved]
+    seams = [first for first in (min(segment.frames) for segment in clip.segments) if first in moved]
     inside = [size for frame, size in moved.items() if frame not in seams]
     if not seams or not inside:
         return {"flicker": _digits(flicker)}

@@ -13,6 +13,7 @@ from pipeline.runner import Step
 from pipeline.stages.clip import open_clip
 
 if TYPE_CHECKING:
+    from pipeline.stages.rehearse import RehearseParams
     from reanimate.inversion.invert import InvertParams
 
 # seconds per frame on two cores, where nothing better is known; inversion is timed
@@ -43,7 +44,7 @@ def describe(steps: Sequence[Step], clips: Mapping[str, Path], setup: Setup) -> 
         if name in ("invert", "rehearse"):
             things, passes = _frames(count), _passes(count, invert)
             if name == "rehearse":
-                things, passes = _rehearsal(setup.chosen["rehearse"].passes)
+                things, passes = _rehearsal(setup.chosen["rehearse"])
             lines[-1] += f" ({things}, at most {passes} passes)"
             seconds += passes * per_pass
         else:
@@ -78,12 +79,13 @@ def _passes(count: int, invert: InvertParams) -> int:
     return min(count, SHARED_FRAMES) * invert.first_steps + count * invert.steps
 
 
-def _rehearsal(passes: int) -> tuple[str, int]:
-    """Poses, and passes for all of them."""
+def _rehearsal(params: RehearseParams) -> tuple[str, int]:
+    """Poses, and passes for all of them and for tuning; each picture of a batch counts."""
     from reanimate.inversion.rehearse import STEPS
+    from reanimate.inversion.tune import BATCH
 
     poses = 1 + sum(len(steps) for steps in STEPS.values())
-    return f"{poses} poses", poses * passes
+    return f"{poses} poses", poses * params.passes + BATCH * params.tune
 
 
 def _seconds_per_pass(setup: Setup) -> float:

@@ -89,4 +89,4 @@ def fed_by(params: ApplyParams) -> tuple[str, ...]:
 
 def stage(params: ApplyParams) -> Stage:
     """The stage with these inputs."""
-    return Stage("apply", 5, ("identity", "pose", *fed_by(params)), ApplyParams, run)
+    return Stage("apply", 6, ("identity", "pose", *fed_by(params)), ApplyParams, run)

@@ -10,8 +10,8 @@ import torch
 
 from pipeline.artefacts import Like, load_arrays, load_deltas, load_identity, load_rehearsal, save_arrays
 from pipeline.stage import Job, Stage
+from pipeline.tuned import tuned_generator
 from reanimate.calibration import look_at, painted
-from reanimate.checkpoints.bundle import load_bundle
 from reanimate.errors import ConfigError
 from reanimate.moves import mended, rehearsed
 from reanimate.smoothing import window_frames
@@ -54,7 +54,7 @@ def run(job: Job) -> None:
     asked = np.zeros((len(pose.deltas), len(ATTRIBUTES))) if pose.moves is None else pose.moves.astype(np.float64)
     if rounds:
         rehearsal, wanted = load_rehearsal(job.inputs["rehearsal"]), asked
-        generator = load_bundle(job.params.model, job.device).generator
+        generator = tuned_generator(job.params.model, job.device, job.inputs["rehearsal"])
         window = window_frames(job.params.seconds, pose.frame_rate)
         job.reporter.start("match", rounds * len(asked))
         for _ in range(rounds):
@@ -76,4 +76,4 @@ def load_asked(folder: Path) -> Float64:
     return asked
 
 
-STAGE = Stage("match", 1, ("identity", "pose", "rehearsal"), MatchStageParams, run)
+STAGE = Stage("match", 2, ("identity", "pose", "rehearsal"), MatchStageParams, run)

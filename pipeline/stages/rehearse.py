@@ -13,6 +13,7 @@ from pipeline.artefacts import load_latents, load_track, save_rehearsal
 from pipeline.stage import Job, Stage
 from pipeline.stages.clip import open_clip
 from pipeline.stages.decompose import attributes
+from pipeline.tuned import save_kernels
 from reanimate.calibration import look_at, painted
 from reanimate.checkpoints.bundle import load_bundle
 from reanimate.errors import ConfigError, MediaError
@@ -33,11 +34,14 @@ class RehearseParams:
 
     passes: int = 40
     """For each pose; on another's movements alone, see apply.rehearse, none are spent."""
+    tune: int = 100
+    """Passes in which the generator is drawn towards the target, four poses in each; with 0 it stays as it is."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
-        if not 0 <= self.passes <= 100_000:
-            raise ConfigError("passes", f"{self.passes} is not from 0 to 100000")
+        for name in ("passes", "tune"):
+            if not 0 <= (value := getattr(self, name)) <= 100_000:
+                raise ConfigError(name, f"{value} is not from 0 to 100000")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,9 @@ class RehearseStageParams(RehearseParams):
 
 
 def run(job: Job) -> None:
-    """A clip or still, its FaceTrack and Latents to a Rehearsal, of the frame that stands best for it."""
+    """A clip or still, its FaceTrack and Latents to a Rehearsal, of the frame that stands best for it, and the weights
+    that draw it.
+    """
     params = job.params
     track, _ = load_track(job.inputs["track"])
     latents = load_latents(job.inputs["latents"])
@@ -64,14 +70,16 @@ def run(job: Job) -> None:
     picture, points = _around(job, track, frame, bundle.generator.resolution)
 
     def report(done: int, total: int) -> None:
-        if done:
-            job.reporter.advance(done)
-        else:
+        if total:
             job.reporter.start("rehearse", total)
+        else:
+            job.reporter.advance(done)
 
     seen, ws = to_tensor(picture[None]).to(job.device), torch.from_numpy(latents.ws[frame]).to(job.device)
-    rehearsal = rehearse(inverter, seen, points, ws, params.passes, report)
+    rehearsal = rehearse(inverter, seen, points, ws, params.passes, params.tune, report)
     save_rehearsal(job.folder, _as_seen(rehearsal, bundle.generator, ws))
+    if params.tune:
+        save_kernels(job.folder, bundle.generator)
     job.reporter.finish()
 
 
@@ -94,4 +102,4 @@ def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UI
     return wide, in_crop(track.landmarks[frame], quad, resolution)
 
 
-STAGE = Stage("rehearse", 6, ("clip", "track", "latents"), RehearseStageParams, run)
+STAGE = Stage("rehearse", 7, ("clip", "track", "latents"), RehearseStageParams, run)

@@ -9,7 +9,7 @@ import torch
 from pipeline.artefacts import load_latents
 from pipeline.stage import Job, Stage
 from pipeline.streams import FrameWriter
-from reanimate.checkpoints.bundle import load_bundle
+from pipeline.tuned import tuned_generator
 from reanimate.colour import ColourHold
 from reanimate.images import to_pictures
 
@@ -35,8 +35,8 @@ class SynthesizeStageParams(SynthesizeParams):
 
 
 def run(job: Job) -> None:
-    """Latents to frames.npy [T, R, R, 3]."""
-    generator = load_bundle(job.params.model, job.device).generator
+    """Latents to frames.npy [T, R, R, 3], by what a Rehearsal made of the model if there is one."""
+    generator = tuned_generator(job.params.model, job.device, job.inputs.get("rehearsal"))
     ws = torch.from_numpy(load_latents(job.inputs["latents"]).ws)
     job.reporter.start("synthesize", len(ws))
     hold = ColourHold(generator, ws.mean(0, keepdim=True).to(job.device)) if job.params.hold_colour else None
@@ -49,4 +49,6 @@ def run(job: Job) -> None:
     job.reporter.finish()
 
 
-STAGE = Stage("synthesize", 3, ("latents",), SynthesizeStageParams, run)
+def stage(tuned: bool) -> Stage:
+    """The stage, which draws with a rehearsal's weights or with the model's own."""
+    return Stage("synthesize", 4, ("latents", *["rehearsal"] * tuned), SynthesizeStageParams, run)

@@ -10,8 +10,8 @@ import torch
 from pipeline.artefacts import Like, load_deltas, save_arrays
 from pipeline.stage import Job, Stage
 from pipeline.stages.apply import ApplyParams, fed_by, moved
+from pipeline.tuned import tuned_generator
 from reanimate.agreement import restlessness
-from reanimate.checkpoints.bundle import load_bundle
 from reanimate.colour import ColourHold
 from reanimate.faces.align import put_back
 from reanimate.faces.detect import DlibDetector
@@ -72,7 +72,7 @@ def run(job: Job) -> None:
 
 
 def _pictures(job: Job, ws: Float32, chosen: np.ndarray[tuple[int], np.dtype[np.int64]], pose: PoseDeltas) -> UInt8:
-    generator = load_bundle(job.params.model, job.device).generator
+    generator = tuned_generator(job.params.model, job.device, job.inputs.get("rehearsal"))
     codes = torch.from_numpy(ws)
     hold = ColourHold(generator, codes.mean(0, keepdim=True).to(job.device)) if job.params.hold_colour else None
     made = []
@@ -89,4 +89,4 @@ def _pictures(job: Job, ws: Float32, chosen: np.ndarray[tuple[int], np.dtype[np.
 
 def stage(params: WatchParams) -> Stage:
     """The stage with the inputs that its parameters ask for."""
-    return Stage("watch", 4, ("pose", "identity", *fed_by(params)), WatchParams, run)
+    return Stage("watch", 5, ("pose", "identity", *fed_by(params)), WatchParams, run)

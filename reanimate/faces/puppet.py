@@ -1,8 +1,8 @@
 """Photographs made to perform: mouths and eyes opened and closed, heads turned a little, by warping.
 
 A single photograph does not hold what a face looks like before and after a movement. A warp by landmarks does, roughly:
-lips part along their own line and take the jaw along, lids slide over the eyes, and a head turns as an ellipsoid with a
-nose would. What opens below what a photograph shows between the lips is painted dark.
+lips part along their own line and take the jaw along, lids slide over the eyes, and a head turns as a rounded block
+with a nose would. What opens below what a photograph shows between the lips is painted dark.
 
 Everything is an inverse map, from where a pixel lies to where it is taken from, so that parts are chained by calling
 one after the other and a picture is sampled once. Lengths are eye spans: the distance between the outer corners of the
@@ -22,9 +22,10 @@ _RIM = 0.01  # below where the lower lip was, over which the mouth gets dark
 _JAW = 2.5  # how much wider the lower lip's movement gets for each eye span below it
 _LEAST_CHIN = 0.1  # below the lip
 _NECK = 0.7  # below the chin, over which less and less follows the jaw
-_HEAD = (0.85, 1.25)  # half width and half height of the ellipsoid
-_DEPTH, _NOSE, _NOSE_WIDTH = 0.8, 0.2, 0.16
-_AROUND = 1.8  # sizes of the ellipsoid, beyond which nothing turns with it
+_HEAD = (1.05, 1.25)  # half width and half height of the head
+_FLAT = 3  # power of the distance to the side, that depth falls with: eyes lie in front, cheeks bend away behind them
+_DEPTH, _NOSE, _NOSE_WIDTH = 0.8, 0.36, 0.16
+_AROUND = 1.8  # sizes of the head, beyond which nothing turns with it
 _SOFT = 0.22  # width of what moves with a corner of the mouth or a brow
 _THIN = 1e-3  # nothing is divided by less
 _SIDE = 1.4  # eye spans from eyes to mouth, at least: turned heads have their eyes closer together
@@ -251,7 +252,7 @@ def _turn(grid: torch.Tensor, points: torch.Tensor, yaw: torch.Tensor, pitch: to
 
     def depth(places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x, y = (distance / span.view(-1, *[1] * (distance.dim() - 1)) for distance in _local(places, middle, axis))
-        out = (x / _HEAD[0]).square() + (y / _HEAD[1]).square()
+        out = (x / _HEAD[0]).abs().pow(_FLAT) + (y / _HEAD[1]).square()
         at = points[:, 30].view(len(points), *[1] * (places.dim() - 2), 2)
         size = (span * _NOSE_WIDTH).view(-1, *[1] * (places.dim() - 2))
         nose = torch.exp(-(places - at).square().sum(-1) / size.square() / 2)

@@ -52,7 +52,7 @@ class InvertParams:
     """Share of an offset's change that the next frame inherits: less holds codes back, more fits better."""
     warm_start: bool = True
     """Frames begin where the frame before ended, and those of a shot share an offset from the encoder."""
-    lanes: int = 1
+    lanes: int = 2
     """Frames in one pass: runs of a clip, solved side by side. More fill a GPU, fit less well, and show seams."""
     first_steps: int = 300
     """Passes for a still, and for what the frames of a shot share."""

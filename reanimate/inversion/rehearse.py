@@ -4,6 +4,8 @@ A movement read from one person and added to another's code moves that face less
 all: the generator is not linear. The target's own movements are nearer at hand. Its picture is warped into a few poses,
 one attribute at a time (`faces.puppet`), and all are inverted together from the code that the target has. Poses of one
 attribute lie on a curve: what one warp alone would add, its tears and its noise, has no place there.
+
+Then the generator itself is tuned, on poses in which several attributes move at once (`inversion.tune`).
 """
 
 from __future__ import annotations
@@ -18,13 +20,14 @@ from torch.nn import functional
 from reanimate.faces.expression import express
 from reanimate.faces.puppet import Act, Puppets
 from reanimate.inversion.invert import Inverter
-from reanimate.inversion.spaces import from_ws
+from reanimate.inversion.spaces import from_ws, to_ws
+from reanimate.inversion.tune import BATCH, tune
 from reanimate.types import ATTRIBUTES, Float32, Rehearsal
 
 MARGIN = 1.25  # side of the picture that is warped over that of a crop: what turns in was outside
 FINER = 2  # px of it for one of the crop's, so that warping does not blur
 STEPS = {
-    "yaw": (-0.4, -0.2, 0.2, 0.4),  # radians; farther, a warp is no head any more
+    "yaw": (-0.55, -0.28, 0.28, 0.55),  # radians; farther, a warp is no head any more
     "pitch": (-0.3, -0.15, 0.15, 0.3),
     "mouth": (0.0, 0.07, 0.16, 0.3, 0.45),  # gaps
     "eyes": (-0.3, 0.35, 0.7, 1.0),  # how far they close
@@ -35,6 +38,8 @@ NEAR = 0.03  # to the gap at rest: no pose of its own
 READ = 1.5  # of what the encoder reads, where inversion begins: it understates movements
 ORDER = 2  # of the curve through an attribute's poses
 LR = 0.4  # step size, in units of W's RMS
+MIXED = 64  # poses that the generator is tuned on
+MOVING = 0.7  # how likely an attribute moves in one of them
 
 
 def rehearse(
@@ -43,29 +48,38 @@ def rehearse(
     landmarks: Float32,
     ws: torch.Tensor,
     passes: int,
+    tuning: int,
     report: Callable[[int, int], None],
 ) -> Rehearsal:
-    """Offsets from a code [L, D] that move its face, by so many passes; `report` is told how many passes more are done,
-    of how many.
+    """Offsets from a code [L, D] that move its face, by so many passes; `report` is told how many pictures' passes more
+    are done, of how many.
 
     `picture` [1, 3, S, S] shows a crop and what is around it, S = FINER * MARGIN * R; `landmarks` [68, 2] are px of the
-    crop.
+    crop. The inverter's generator is then changed by so many passes of `tuning`.
     """
     resolution, space = inverter.generator.resolution, inverter.params.space
     places = torch.from_numpy((2 * landmarks / resolution - 1) / MARGIN).float().to(picture.device)
     puppets = Puppets(places[None])
     kinds, act = _acts(float(puppets.gap(torch.zeros(1, dtype=torch.long))), picture.device)
-    crops, basis = _crops(puppets, act, picture, resolution), _basis(kinds, act)
+    reach = _reach(act)
+    crops, basis = _crops(puppets, act, picture, resolution), _basis(act, act, reach)
     base = from_ws(inverter.generator, space, ws.expand(len(crops), *ws.shape))
     start = base.new_zeros(basis.shape[1], *base.shape[1:])
     if inverter.encoder is not None:
         with torch.no_grad():
             said = from_ws(inverter.generator, space, inverter.encoder(crops))
         start = torch.tensordot(torch.linalg.pinv(basis), READ * (said - said[:1]), 1)
-    report(0, passes)
-    solved = inverter.directions(crops, base, basis, start, passes, LR, lambda: report(1, passes)).ws
+    report(0, len(crops) * passes + BATCH * tuning)
+    solution = inverter.directions(crops, base, basis, start, passes, LR, lambda: report(len(crops), 0))
     # the pose at rest is inverted too: what all have gained in likeness moves nothing
-    offsets = (solved[1:] - solved[:1]).cpu().numpy()
+    offsets = (solution.ws[1:] - solution.ws[:1]).cpu().numpy()
+    if tuning:
+        mixed = _mixed(act, MIXED)
+        with torch.no_grad():
+            variable = base[:1] + torch.tensordot(_basis(mixed, act, reach), solution.variable, 1)
+            codes = ws + to_ws(inverter.generator, space, variable) - solution.ws[:1]
+        pictures = _crops(puppets, mixed, picture, resolution)
+        tune(inverter.generator, inverter.loss, codes, pictures, tuning, lambda: report(BATCH, 0))
     attribute = np.array([ATTRIBUTES.index(kind) for kind in kinds[1:]])
     shown = _shown(puppets, act)
     return Rehearsal(attribute, shown[np.arange(1, len(shown)), attribute], shown[0], offsets)
@@ -85,15 +99,34 @@ def _acts(gap: float, device: torch.device) -> tuple[list[str], Act]:
     return [kind for kind, _ in poses], act
 
 
-def _basis(kinds: list[str], act: Act) -> torch.Tensor:
+def _away(act: Act, rest: Act) -> torch.Tensor:
+    """[M, S] how far the attributes of STEPS, in their order, are from those of the first pose of `rest`."""
+    names = ["lids" if name == "eyes" else name for name in STEPS]
+    return torch.stack([getattr(act, name) - getattr(rest, name)[0] for name in names], 1)
+
+
+def _reach(act: Act) -> torch.Tensor:
+    """[S] how far each goes."""
+    return _away(act, act).abs().amax(0).clamp_min(NEAR)
+
+
+def _basis(act: Act, rest: Act, reach: torch.Tensor) -> torch.Tensor:
     """[M, K] what poses are made of: something that all share, and for each attribute the powers of how far it goes."""
-    columns = [torch.ones_like(act.mouth)]
-    for name in STEPS:
-        values = act.lids if name == "eyes" else getattr(act, name)
-        away = torch.where(torch.tensor([kind == name for kind in kinds], device=values.device), values - values[0], 0)
-        share = away / away.abs().max().clamp_min(NEAR)
-        columns += [share**power for power in range(1, ORDER + 1)]
-    return torch.stack(columns, 1)
+    share = _away(act, rest) / reach
+    powers = torch.stack([share**power for power in range(1, ORDER + 1)], 2).flatten(1)
+    return torch.cat([torch.ones_like(powers[:, :1]), powers], 1)
+
+
+def _mixed(act: Act, count: int) -> Act:
+    """The first of the poses, at rest, and so many in which some attributes move at once, no farther than in them."""
+    random = np.random.default_rng(0)
+
+    def drawn(values: torch.Tensor) -> torch.Tensor:
+        rest, low, high = (float(value) for value in (values[0], values.min(), values.max()))
+        places = np.where(random.random(count) < MOVING, random.uniform(low, high, count), rest)
+        return torch.cat([values[:1], torch.from_numpy(places).to(values)])
+
+    return Act(*(drawn(getattr(act, field.name)) for field in fields(act)))
 
 
 @torch.no_grad()

@@ -17,18 +17,25 @@ class Segment:
     """Frames of one shot, without those that show no face."""
 
     frames: tuple[int, ...]
+    """In the order in which they are solved, onward or back."""
     shot: int
     """Which of the clip's shots, from 0."""
 
 
 def segments(known: Bool, cuts: Bool, lanes: int) -> list[Segment]:
-    """The clip in about `lanes` runs of equal length, none over a cut; `known` and `cuts` are [T]."""
+    """The clip in about `lanes` runs of equal length, none over a cut; `known` and `cuts` are [T].
+
+    Runs of a shot begin back to back, two and two: they part at frames that are alike, solved side by side, so that no
+    seam shows there. With two lanes, that is the middle of a shot.
+    """
     runs = [np.flatnonzero(known[shot]) + shot.start for shot in shots(cuts)]
     wanted = max(SHORTEST, -(-int(known.sum()) // lanes))
     found = []
     for shot, run in enumerate(runs):
         parts = np.array_split(run, max(1, round(len(run) / wanted))) if len(run) else []
-        found += [Segment(tuple(part.tolist()), shot) for part in parts]
+        for i, part in enumerate(parts):
+            goes_back = i % 2 == 0 and i + 1 < len(parts)
+            found.append(Segment(tuple(part[::-1].tolist() if goes_back else part.tolist()), shot))
     return found
 
 

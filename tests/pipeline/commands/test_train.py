@@ -184,7 +184,16 @@ def test_model_grows_to_twice_its_resolution_and_runs(
     assert second.config["resolution"] == 32 and second.config["channels"] == [*first.config["channels"], 8]
     assert second.encoder is not None and second.encoder["resolution"] == 16
     assert second.provenance["started_from"]["digest"] == first.digest and "grown" in second.provenance["method"]
-    sets = ("--set", "invert.first_steps=2", "--set", "invert.steps=1", "--set", "rehearse.passes=1")
+    sets = (
+        "--set",
+        "invert.first_steps=2",
+        "--set",
+        "invert.steps=1",
+        "--set",
+        "rehearse.passes=1",
+        "--set",
+        "rehearse.tune=1",
+    )
     call("run", source, face_picture, "--model", "second", *sets, "-o", "out.mp4")
     assert probe(tmp_path / "out.mp4").width == 32
 

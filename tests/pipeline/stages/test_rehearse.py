@@ -9,33 +9,36 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.artefacts import load_identity, load_rehearsal
+from pipeline.artefacts import load_identity, load_rehearsal, open_frames
 from pipeline.graph import clip_nodes, moving_inputs, open_model, settings
 from pipeline.runner import execute
 from pipeline.stage import Node
 from pipeline.stages import rehearse
+from pipeline.stages.align import CROPS
 from pipeline.store import Store
+from pipeline.tuned import tuned_generator
 from reanimate.calibration import look_at
 from reanimate.checkpoints.bundle import load_bundle
 from reanimate.errors import ConfigError
-from reanimate.images import to_pictures
+from reanimate.images import read_image, to_pictures, to_tensor, write_image
+from reanimate.inversion.losses import make_loss
 from reanimate.types import ATTRIBUTES
 
 
-def rehearsed(cache: Path, target: Path, model: str, *sets: str) -> tuple[Any, Any]:
-    """The rehearsal of a target, and its identity."""
+def rehearsed(cache: Path, target: Path, model: str, *sets: str) -> tuple[Any, Any, Path]:
+    """The rehearsal of a target, its identity, and where the rehearsal is kept."""
     opened, store = open_model(model), Store(cache)
     chosen = settings(opened, sets=sets)
     identity = clip_nodes("target", target, opened, chosen)["decompose"]
     node = moving_inputs(target, identity, opened, chosen)["rehearsal"]
     assert isinstance(node, Node)
     made = execute([node, identity], store)
-    return load_rehearsal(made[node.label]), load_identity(made[identity.label])
+    return load_rehearsal(made[node.label]), load_identity(made[identity.label]), made[node.label]
 
 
 def test_rehearsed_poses_are_seen_in_what_their_codes_draw(face_picture: Path, tmp_path: Path) -> None:
-    known, identity = rehearsed(tmp_path / "cache", face_picture, "faces", "invert.first_steps=60")
-    generator = load_bundle("faces").generator
+    known, identity, folder = rehearsed(tmp_path / "cache", face_picture, "faces", "invert.first_steps=60")
+    generator = tuned_generator("faces", "cpu", folder)
     codes = torch.from_numpy(np.concatenate([identity.ws[None], identity.ws + known.offsets]))
     with torch.no_grad():
         seen = look_at(to_pictures(torch.cat([generator.synthesis(c) for c in codes.split(8)]))).expression
@@ -52,13 +55,32 @@ def test_rehearsed_poses_are_seen_in_what_their_codes_draw(face_picture: Path, t
 def test_video_rehearses_its_calmest_frame_and_a_model_without_an_encoder_too(
     face_video: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    sets = ("invert.first_steps=1", "invert.steps=0", "rehearse.passes=2", "invert.init=mean")
-    known, identity = rehearsed(tmp_path / "cache", face_video, str(tiny_bundle), *sets)
+    sets = ("invert.first_steps=1", "invert.steps=0", "rehearse.passes=2", "rehearse.tune=1", "invert.init=mean")
+    known, identity, _ = rehearsed(tmp_path / "cache", face_video, str(tiny_bundle), *sets)
     assert known.offsets.shape == (len(known.attribute), *identity.ws.shape) and np.isfinite(known.offsets).all()
     assert set(known.attribute.tolist()) == set(range(len(ATTRIBUTES)))
     assert known.rest[0] == known.rest[1] == 0 and known.rest[3] == 1
 
 
-def test_passes_below_zero_are_refused() -> None:
+def test_tuned_model_draws_the_target_more_like_itself(face_picture: Path, tmp_path: Path) -> None:
+    strange = tmp_path / "strange.png"  # what no code draws: the model has seen no blue people
+    write_image(strange, read_image(face_picture)[..., ::-1])
+    sets = ("invert.first_steps=60", "rehearse.passes=10", "rehearse.tune=60")
+    _, identity, folder = rehearsed(tmp_path / "cache", strange, "faces", *sets)
+    opened, store = open_model("faces"), Store(tmp_path / "cache")
+    made = execute([*clip_nodes("target", strange, opened, settings(opened)).values()][:2], store)
+    target = to_tensor(np.array(open_frames(made["target/align"] / CROPS)))
+    bundle = load_bundle("faces")
+    loss, ws = make_loss("features", own=bundle.features), torch.from_numpy(identity.ws[None])
+
+    def lost(generator: Any) -> float:
+        with torch.no_grad():
+            return float(loss(generator.synthesis(ws), loss.prepare(target)))
+
+    assert lost(tuned_generator("faces", "cpu", folder)) < 0.95 * lost(bundle.generator)
+
+
+@pytest.mark.parametrize("values", [{"passes": -1}, {"tune": -1}, {"tune": 100_001}])
+def test_passes_out_of_range_are_refused(values: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
-        rehearse.RehearseParams(passes=-1)
+        rehearse.RehearseParams(**values)

@@ -17,7 +17,7 @@ def clip(length: int, missing: tuple[int, ...] = (), cuts: tuple[int, ...] = ())
 def test_every_known_frame_is_in_one_segment_and_no_other_is(lanes: int) -> None:
     known, cuts = clip(200, missing=(0, 50, 51, 199), cuts=(70, 75))
     found = [frame for segment in segments(known, cuts, lanes) for frame in segment.frames]
-    assert found == np.flatnonzero(known).tolist()
+    assert sorted(found) == np.flatnonzero(known).tolist()
 
 
 def test_no_segment_reaches_over_a_cut() -> None:
@@ -28,6 +28,16 @@ def test_no_segment_reaches_over_a_cut() -> None:
 
 def test_one_lane_means_one_segment_a_shot() -> None:
     assert [len(s.frames) for s in segments(*clip(200, cuts=(70,)), lanes=1)] == [70, 130]
+
+
+def test_two_lanes_part_in_the_middle_and_four_in_two_places() -> None:
+    assert [(s.frames[0], s.frames[-1]) for s in segments(*clip(48), lanes=2)] == [(23, 0), (24, 47)]
+    assert [(s.frames[0], s.frames[-1]) for s in segments(*clip(48), lanes=4)] == [
+        (11, 0),
+        (12, 23),
+        (35, 24),
+        (36, 47),
+    ]
 
 
 def test_lanes_get_equal_shares_of_a_long_shot() -> None:
