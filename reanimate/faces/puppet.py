@@ -24,7 +24,8 @@ _LEAST_CHIN = 0.1  # below the lip
 _NECK = 0.7  # below the chin, over which less and less follows the jaw
 _HEAD = (1.05, 1.25)  # half width and half height of the head
 _FLAT = 3  # power of the distance to the side, that depth falls with: eyes lie in front, cheeks bend away behind them
-_DEPTH, _NOSE, _NOSE_WIDTH = 0.8, 0.36, 0.16
+_DEPTH, _NOSE, _NOSE_WIDTH = 0.5, 0.36, 0.22
+ROUNDS = 2  # of looking for where a place of a turned head came from
 _AROUND = 1.8  # sizes of the head, beyond which nothing turns with it
 _SOFT = 0.22  # width of what moves with a corner of the mouth or a brow
 _THIN = 1e-3  # nothing is divided by less
@@ -100,7 +101,7 @@ class Puppets:
             by = (act.lids * height)[:, None] * (1 - along.square()).clamp_min(0)
             result[:, list(above)] += by[..., None] * _down(axis)[:, None]
         away = points[:, :, None] - _turn(
-            _pull(points[:, :, None], points, act.smile, act.brows), points, act.yaw, act.pitch
+            _pull(points[:, :, None], points, act.smile, act.brows), points, act.yaw, act.pitch, rounds=1
         )
         return result + away[:, :, 0]
 
@@ -243,7 +244,9 @@ def _pull(grid: torch.Tensor, points: torch.Tensor, smile: torch.Tensor, brows: 
     return grid
 
 
-def _turn(grid: torch.Tensor, points: torch.Tensor, yaw: torch.Tensor, pitch: torch.Tensor) -> torch.Tensor:
+def _turn(
+    grid: torch.Tensor, points: torch.Tensor, yaw: torch.Tensor, pitch: torch.Tensor, rounds: int = ROUNDS
+) -> torch.Tensor:
     """The head turned about the middle between its eyes, which alignment holds."""
     span = _span(points)
     _, axis, _ = _frame(points, 36, 45)
@@ -258,9 +261,11 @@ def _turn(grid: torch.Tensor, points: torch.Tensor, yaw: torch.Tensor, pitch: to
         nose = torch.exp(-(places - at).square().sum(-1) / size.square() / 2)
         return _DEPTH * (1 - out).clamp_min(0) + _NOSE * nose, out.sqrt()
 
-    here, out = depth(grid)
     there, _ = depth(eyes[:, None])
-    by = (here - _each(there[:, 0])) * _each(span) * (1 - _step(out, 1.0, _AROUND))
-    along, across = by * _each(torch.sin(yaw)), by * _each(torch.sin(pitch))
-    grid = grid - along[..., None] * axis[:, None, None]
-    return _across(grid, axis, -across)
+    source = grid
+    for _ in range(rounds):  # how far a place has moved is known where it came from, not where it is
+        here, out = depth(source)
+        by = (here - _each(there[:, 0])) * _each(span) * (1 - _step(out, 1.0, _AROUND))
+        along, across = by * _each(torch.sin(yaw)), by * _each(torch.sin(pitch))
+        source = _across(grid - along[..., None] * axis[:, None, None], axis, -across)
+    return source

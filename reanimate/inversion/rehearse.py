@@ -27,7 +27,7 @@ from reanimate.types import ATTRIBUTES, Float32, Rehearsal
 MARGIN = 1.25  # side of the picture that is warped over that of a crop: what turns in was outside
 FINER = 2  # px of it for one of the crop's, so that warping does not blur
 STEPS = {
-    "yaw": (-0.55, -0.28, 0.28, 0.55),  # radians; farther, a warp is no head any more
+    "yaw": (-0.7, -0.35, 0.35, 0.7),  # radians; farther, a warp is no head any more
     "pitch": (-0.3, -0.15, 0.15, 0.3),
     "mouth": (0.0, 0.07, 0.16, 0.3, 0.45),  # gaps
     "eyes": (-0.3, 0.35, 0.7, 1.0),  # how far they close

@@ -145,9 +145,26 @@ def test_a_turning_head_keeps_the_middle_between_its_eyes_and_what_is_far(
     assert torch.allclose(shown(puppets, turned, corner), torch.zeros(2), atol=0.05)
 
 
+@pytest.mark.parametrize("yaw", [-0.7, 0.7])
+def test_eyes_keep_their_width_when_the_head_turns(puppets: Puppets, act: Callable[..., Act], yaw: float) -> None:
+    moved = puppets.landmarks(CHOSEN, act(yaw=yaw))
+    for inner, outer in ((39, 36), (42, 45)):
+        before, after = ((places[:, outer] - places[:, inner]).norm(dim=1) for places in (puppets.points, moved))
+        assert ((after / before - 1).abs() < 0.3).all()
+
+
 @pytest.mark.parametrize(
     "change",
-    [{"mouth": 0.25}, {"mouth": 0.02}, {"lids": 0.7}, {"smile": 0.06}, {"brows": 0.05}, {"yaw": 0.2}, {"pitch": -0.2}],
+    [
+        {"mouth": 0.25},
+        {"mouth": 0.02},
+        {"lids": 0.7},
+        {"smile": 0.06},
+        {"brows": 0.05},
+        {"yaw": 0.2},
+        {"yaw": -0.5},
+        {"pitch": -0.2},
+    ],
 )
 def test_landmarks_go_where_their_pixels_are_drawn(
     puppets: Puppets, act: Callable[..., Act], change: dict[str, float]
