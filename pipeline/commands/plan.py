@@ -28,11 +28,8 @@ def describe(steps: Sequence[Step], clips: Mapping[str, Path], setup: Setup) -> 
     frames = {role: open_clip(path)[0].num_frames for role, path in clips.items()}
     steps = sorted(steps, key=_row)
     invert = setup.chosen["invert"]
-    per_pass = (
-        _seconds_per_pass(setup)
-        if any(s.node.stage.name in ("invert", "rehearse") and _runs(s) for s in steps)
-        else 0.0
-    )
+    passing = any(s.node.stage.name in ("invert", "rehearse") and _runs(s) for s in steps)
+    per_pass, tuned = _measured(setup) if passing else (0.0, 0)
     lines, seconds, disk = [], 0.0, 0
     for step in steps:
         label, name = step.node.label, step.node.stage.name
@@ -45,6 +42,7 @@ def describe(steps: Sequence[Step], clips: Mapping[str, Path], setup: Setup) -> 
             things, passes = _frames(count), _passes(count, invert)
             if name == "rehearse":
                 things, passes = _rehearsal(setup.chosen["rehearse"])
+                disk += tuned
             lines[-1] += f" ({things}, at most {passes} passes)"
             seconds += passes * per_pass
         else:
@@ -88,11 +86,15 @@ def _rehearsal(params: RehearseParams) -> tuple[str, int]:
     return f"{poses} poses", poses * params.passes + BATCH * params.tune
 
 
-def _seconds_per_pass(setup: Setup) -> float:
-    """Measured: a few passes of the model, the loss aside; of one picture among as many as are solved together."""
+def _measured(setup: Setup) -> tuple[float, int]:
+    """Seconds of a pass, and bytes that a tuned model takes.
+
+    A few passes of the model, the loss aside; of one picture among as many as are solved together.
+    """
     import torch
 
     from reanimate.checkpoints.bundle import load_bundle
+    from reanimate.inversion.tune import kernels
 
     generator = load_bundle(str(setup.model.folder), setup.device).generator
     lanes: int = setup.chosen["invert"].lanes
@@ -104,7 +106,8 @@ def _seconds_per_pass(setup: Setup) -> float:
         if setup.device != "cpu":
             torch.cuda.synchronize()
         took.append(time.perf_counter() - started)
-    return min(took) / lanes
+    size = sum(4 * weight.numel() for weight in kernels(generator).values())
+    return min(took) / lanes, size if setup.chosen["rehearse"].tune else 0
 
 
 def _bytes_per_frame(stage: str, setup: Setup) -> int:
