@@ -154,10 +154,12 @@ def _motion_layers(model: Model) -> tuple[int, ...] | None:
 def clip_nodes(role: str, path: Path, model: Model, chosen: Mapping[str, Any]) -> dict[str, Node]:
     """The nodes of one clip by stage name, from the file to identity and pose. `role` is `source` or `target`.
 
-    Whose face is followed is a choice for sources; of a target it is always the largest.
+    Whose face is followed is a choice for sources, and so is the size of a pose; a target is the largest face, and its
+    pose is not used.
     """
     if role == "target":
         chosen = {**chosen, "track": replace(chosen["track"], face=LARGEST)}
+        chosen["decompose"] = replace(chosen["decompose"], normalisation="clip")
     clip = FileInput(path)
     nodes: dict[str, Node] = {}
 
@@ -242,10 +244,26 @@ def moving_inputs(target: Path, pose: Node, model: Model, chosen: Mapping[str, A
         params = rehearse.RehearseStageParams(**how, **_reference(model))
         inputs["rehearsal"] = Node(rehearse.STAGE, params, given, "target/rehearse")
         mending = match.MatchStageParams(**asdict(chosen["match"]), **_reference(model))
-        inputs["asked"] = Node(match.STAGE, mending, dict(inputs), "match")
+        inputs["asked"] = Node(match.STAGE, mending, {**inputs, "pose": _movements(pose)}, "match")
     if "subspace" in more:
         inputs["subspace"] = subspace_node(model)
     return inputs
+
+
+def _movements(pose: Node) -> Node:
+    """A performance whose landmarks show the same, before anything was done to its codes: what is asked of a target by
+    them need not be found again for codes that are drawn or normalised otherwise.
+    """
+    if pose.stage is not smooth.STAGE:
+        return pose
+    before = pose.inputs["pose"]
+    if isinstance(before, Node) and before.stage is refine.STAGE:
+        before = before.inputs["pose"]
+    if isinstance(before, Node) and before.params.normalisation != "clip":
+        before = Node(before.stage, replace(before.params, normalisation="clip"), before.inputs, "source/plain")
+    return (
+        pose if before is pose.inputs["pose"] else Node(pose.stage, pose.params, {"pose": before}, "source/movements")
+    )
 
 
 def _frames(target: Path, pose: Node, model: Model, chosen: Mapping[str, Any], *, pose_first: bool = False) -> Node:

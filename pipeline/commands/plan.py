@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _PER_FRAME = {"track": 0.03, "align": 0.005, "match": 0.1, "synthesize": 0.02, "encode": 0.002}
 
 _ROLES = ("target", "source", "model")
-_STAGES = ("track", "align", "invert", "decompose", "rehearse", "subspace", "refine", "smooth")
+_STAGES = ("track", "align", "invert", "decompose", "rehearse", "subspace", "refine", "smooth", "plain", "movements")
 
 
 def describe(steps: Sequence[Step], clips: Mapping[str, Path], setup: Setup) -> str:

@@ -54,6 +54,17 @@ def test_run_is_two_clips_that_meet_in_apply(model: Model, source: Path, face_pi
     assert found["encode"].inputs["source"] == FileInput(source), "the sound is the source's"
 
 
+def test_what_is_asked_for_is_not_found_again_for_codes_that_are_drawn_or_normalised_otherwise(
+    model: Model, source: Path, face_picture: Path
+) -> None:
+    before = nodes(run_graph(source, face_picture, model, settings(model)))
+    for changed in ("refine.shrink=0.5", "decompose.normalisation=frame"):
+        after = nodes(run_graph(source, face_picture, model, settings(model, sets=(changed,))))
+        assert after["match"].key == before["match"].key and after["apply"].key != before["apply"].key
+    after = nodes(run_graph(source, face_picture, model, settings(model, sets=("smooth.seconds=0.3",))))
+    assert after["match"].key != before["match"].key
+
+
 def test_what_is_quick_to_fail_is_made_first(model: Model, source: Path, face_picture: Path, tmp_path: Path) -> None:
     assert next(iter(nodes(run_graph(source, face_picture, model, settings(model))))) == "target/track"
     assert next(iter(nodes(apply_graph(tmp_path / "pose.npz", face_picture, model, settings(model))))) == "pose/load"
