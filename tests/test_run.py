@@ -18,6 +18,7 @@ from pipeline.artefacts import load_identity, load_latents, load_track, open_fra
 from pipeline.commands.options import prepare
 from pipeline.graph import run_graph
 from pipeline.stage import Node
+from pipeline.tuned import tuned_generator
 from reanimate.checkpoints.bundle import read_card
 from reanimate.images import to_pictures
 from reanimate.video import SYNTHETIC, find_ffmpeg, frames, probe
