@@ -261,9 +261,9 @@ def _movements(pose: Node) -> Node:
         before = before.inputs["pose"]
     if isinstance(before, Node) and before.params.normalisation != "clip":
         before = Node(before.stage, replace(before.params, normalisation="clip"), before.inputs, "source/plain")
-    return (
-        pose if before is pose.inputs["pose"] else Node(pose.stage, pose.params, {"pose": before}, "source/movements")
-    )
+    if before is pose.inputs["pose"]:
+        return pose
+    return Node(pose.stage, pose.params, {"pose": before}, "source/movements")
 
 
 def _frames(target: Path, pose: Node, model: Model, chosen: Mapping[str, Any], *, pose_first: bool = False) -> Node:

@@ -64,12 +64,13 @@ def test_help_says_the_defaults_of_the_settings_that_options_stand_for() -> None
         "--carry": "apply",
         "--smooth": "smooth",
         "--shrink": "refine",
+        "--tune": "rehearse",
     }
     fields = {"--smooth": "seconds"}
     options = {option.opts[0]: option for option in cli.root.commands["run"].params if isinstance(option, click.Option)}
     for name, section in sections.items():
         default = getattr(SECTIONS[section](), fields.get(name, name[2:]))
-        shown = f"{default:g}" if isinstance(default, float) else default
+        shown = f"{default:g}" if isinstance(default, int | float) else default
         said = re.search(r"\[default: ([^]]*)\]", options[name].help or "")
         assert said is not None and said[1].removesuffix(".0") == shown, name
 

@@ -17,8 +17,9 @@ _MOTION = (
     click.option("--rehearse/--no-rehearse", default=None,
                  help="Move head, mouth and eyes as the target's own picture does when it is made to perform. "
                  "[default: rehearse]"),
-    click.option("--tune/--no-tune", default=None,
-                 help="Draw the generator towards the target, so that it looks more like it. [default: tune]"),
+    click.option("--tune", type=int, default=None, metavar="PASSES",
+                 help="How long the generator is drawn towards the target, to look more like it; 0 is not at all. "
+                 "[default: 100]"),
     click.option("--carry", type=float, default=None, metavar="SHARE",
                  help="How much is then added of what else the source does. [default: 0.1]"),
     click.option("--limit/--no-limit", default=None, help="No code moves farther than the model's own differ. "

@@ -109,7 +109,7 @@ def prepare(**flags: Any) -> Setup:
         "smooth": {"seconds": flags.get("smooth"), "method": flags.get("method")},
         "apply": {name: flags.get(name) for name in ("gain", "reference", "rehearse", "carry", "limit")}
         | {"layers": parse_layers(flags.get("layers"))},
-        "rehearse": {"tune": 0 if flags.get("tune") is False else None},
+        "rehearse": {"tune": flags.get("tune")},
         "synthesize": {"hold_colour": flags.get("hold_colour")},
         "encode": {name: flags.get(name) for name in ("size", "head_motion")},
         "invert": flags.get("invert") or {},

@@ -61,8 +61,7 @@ def rehearse(
     places = torch.from_numpy((2 * landmarks / resolution - 1) / MARGIN).float().to(picture.device)
     puppets = Puppets(places[None])
     kinds, act = _acts(float(puppets.gap(torch.zeros(1, dtype=torch.long))), picture.device)
-    reach = _reach(act)
-    crops, basis = _crops(puppets, act, picture, resolution), _basis(act, act, reach)
+    crops, basis = _crops(puppets, act, picture, resolution), _basis(act, act)
     base = from_ws(inverter.generator, space, ws.expand(len(crops), *ws.shape))
     start = base.new_zeros(basis.shape[1], *base.shape[1:])
     if inverter.encoder is not None:
@@ -76,7 +75,7 @@ def rehearse(
     if tuning:
         mixed = _mixed(act, MIXED)
         with torch.no_grad():
-            variable = base[:1] + torch.tensordot(_basis(mixed, act, reach), solution.variable, 1)
+            variable = base[:1] + torch.tensordot(_basis(mixed, act), solution.variable, 1)
             codes = ws + to_ws(inverter.generator, space, variable) - solution.ws[:1]
         pictures = _crops(puppets, mixed, picture, resolution)
         tune(inverter.generator, inverter.loss, codes, pictures, tuning, lambda: report(BATCH, 0))
@@ -99,22 +98,16 @@ def _acts(gap: float, device: torch.device) -> tuple[list[str], Act]:
     return [kind for kind, _ in poses], act
 
 
-def _away(act: Act, rest: Act) -> torch.Tensor:
-    """[M, S] how far the attributes of STEPS, in their order, are from those of the first pose of `rest`."""
-    names = ["lids" if name == "eyes" else name for name in STEPS]
-    return torch.stack([getattr(act, name) - getattr(rest, name)[0] for name in names], 1)
-
-
-def _reach(act: Act) -> torch.Tensor:
-    """[S] how far each goes."""
-    return _away(act, act).abs().amax(0).clamp_min(NEAR)
-
-
-def _basis(act: Act, rest: Act, reach: torch.Tensor) -> torch.Tensor:
-    """[M, K] what poses are made of: something that all share, and for each attribute the powers of how far it goes."""
-    share = _away(act, rest) / reach
-    powers = torch.stack([share**power for power in range(1, ORDER + 1)], 2).flatten(1)
-    return torch.cat([torch.ones_like(powers[:, :1]), powers], 1)
+def _basis(act: Act, known: Act) -> torch.Tensor:
+    """[M, K] what poses are made of: something that all share, and for each attribute of STEPS the powers of how far it
+    goes, from the first of the `known` poses, which is at rest, over the farthest of them.
+    """
+    columns = [torch.ones_like(act.mouth)]
+    for name in ("lids" if name == "eyes" else name for name in STEPS):
+        values = getattr(known, name)
+        share = (getattr(act, name) - values[0]) / (values - values[0]).abs().max().clamp_min(NEAR)
+        columns += [share**power for power in range(1, ORDER + 1)]
+    return torch.stack(columns, 1)
 
 
 def _mixed(act: Act, count: int) -> Act:

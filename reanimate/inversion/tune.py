@@ -51,6 +51,7 @@ def tune(
         for group, size in zip(optimiser.param_groups, sizes, strict=True):
             group["lr"] = size * 0.5 * (1 + math.cos(math.pi * step / passes))
         optimiser.zero_grad(set_to_none=True)
+        # what the loss needs of all targets at once would fill gigabytes in large models
         losses = loss(generator.synthesis(codes[chosen]), loss.prepare(targets[chosen]))
         (losses[0] + losses[1:].mean()).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
