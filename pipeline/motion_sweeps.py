@@ -108,7 +108,7 @@ def option_settings(most: int) -> list[Setting]:
         Setting("--no-rehearse --gain 2", {"apply": {"rehearse": False, "gain": 2.0}}, most),
         Setting("--no-rehearse --shrink 0.5", {"apply": {"rehearse": False}, "refine": {"shrink": 0.5}}, most),
         Setting("--set match.rounds=0", {"match": {"rounds": 0}}, most),
-        Setting("--tune 0 --set match.rounds=0", {"rehearse": {"tune": 0}, "match": {"rounds": 0}}, most),
+        Setting("--no-tune", {"rehearse": {"tune": False}}, most),
         Setting("--carry 0", {"apply": {"carry": 0.0}}, most),
         Setting("--carry 1", {"apply": {"carry": 1.0}}, most),
         Setting("--free-colour", {"synthesize": {"hold_colour": False}}, most),

@@ -199,13 +199,14 @@ def second_target(tmp_path_factory: pytest.TempPathFactory, face_frames: np.ndar
     return path
 
 
-QUICK_SETS = ("invert.first_steps=5", "invert.steps=2", "rehearse.passes=2", "rehearse.tune=1", "match.rounds=1")
+QUICK_SETS = ("invert.first_steps=5", "invert.steps=2", "rehearse.passes=2", "match.rounds=1")
+QUICK = [word for text in QUICK_SETS for word in ("--set", text)]
 
 
 @pytest.fixture(scope="session")
 def quick(tiny_bundle: Path) -> list[object]:
     """Options with which a run takes a second."""
-    return ["--model", tiny_bundle, *(word for text in QUICK_SETS for word in ("--set", text))]
+    return ["--model", tiny_bundle, *QUICK]
 
 
 @pytest.fixture(scope="session")

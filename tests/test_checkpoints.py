@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED, Done, mescheder_file, stages
+from conftest import QUICK, SHARED, Done, mescheder_file, stages
 
 from reanimate.checkpoints.bundle import load_bundle
 from reanimate.images import read_image
@@ -23,7 +23,6 @@ STYLE = ["stylegan1/a-auto-res64/network.pkl", "stylegan2-ada/a-fp32-res64/netwo
          "rosinality/b-train-res64/checkpoint.pt"]  # fmt: skip
 OTHER = ["pggan/a-fused-res64/network.pkl", "mescheder/a-resnet-celebahq-res64/model.pt",
          "mescheder/c-resnet4-celeba-res128/model.pt"]  # fmt: skip
-QUICK = ["--set", "invert.first_steps=2", "--set", "invert.steps=1"]
 
 shared = pytest.mark.skipif(not PARITY.is_dir(), reason="../shared/parity is not beside this checkout")
 

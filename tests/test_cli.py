@@ -65,12 +65,16 @@ def test_help_says_the_defaults_of_the_settings_that_options_stand_for() -> None
         "--smooth": "smooth",
         "--shrink": "refine",
         "--tune": "rehearse",
+        "--rehearse": "apply",
+        "--limit": "apply",
     }
     fields = {"--smooth": "seconds"}
     options = {option.opts[0]: option for option in cli.root.commands["run"].params if isinstance(option, click.Option)}
     for name, section in sections.items():
         default = getattr(SECTIONS[section](), fields.get(name, name[2:]))
         shown = f"{default:g}" if isinstance(default, int | float) else default
+        if isinstance(default, bool):
+            shown = name[2:] if default else f"no {name[2:]}"
         said = re.search(r"\[default: ([^]]*)\]", options[name].help or "")
         assert said is not None and said[1].removesuffix(".0") == shown, name
 

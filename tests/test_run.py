@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import QUICK_SETS, Done, stages, write_clip
+from conftest import QUICK, QUICK_SETS, Done, stages, write_clip
 
 from pipeline.artefacts import load_identity, load_latents, load_track, open_frames
 from pipeline.commands.options import prepare
@@ -71,8 +71,7 @@ def test_result_has_the_sources_frames_rate_duration_and_sound(
 
 
 def test_embedded_model_runs_on_the_examples(call: Call, source: Path, face_picture: Path, tmp_path: Path) -> None:
-    sets = ("--set", "invert.first_steps=3", "--set", "invert.steps=1")
-    call("run", source, face_picture, *sets, "-o", "out.mp4")
+    call("run", source, face_picture, *QUICK, "-o", "out.mp4")
     after = probe(tmp_path / "out.mp4")
     resolution = read_card(Path(str(prepare(model="faces", device="cpu").model.folder))).config["resolution"]
     assert (after.width, after.height, after.num_frames) == (resolution, resolution, 10)
@@ -250,7 +249,7 @@ def test_frozen_source_makes_a_frozen_result(
     call: Call, face_frames: np.ndarray, face_picture: Path, tmp_path: Path
 ) -> None:
     frozen = write_clip(tmp_path / "frozen.mp4", np.repeat(face_frames[:1], 8, axis=0))
-    few = ("--set", "invert.first_steps=60", "--set", "invert.steps=10")
+    few = ("--set", "invert.first_steps=60", "--set", "invert.steps=10", "--set", "rehearse.passes=40")
     call("run", frozen, face_picture, *few, "--carry", 1, "-o", "out.mp4")  # a tenth of it would hide what codes do
     shown = pictures(tmp_path / "out.mp4").astype(np.float64)
     assert len(shown) == 8

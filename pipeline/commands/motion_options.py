@@ -17,9 +17,8 @@ _MOTION = (
     click.option("--rehearse/--no-rehearse", default=None,
                  help="Move head, mouth and eyes as the target's own picture does when it is made to perform. "
                  "[default: rehearse]"),
-    click.option("--tune", type=int, default=None, metavar="PASSES",
-                 help="How long the generator is drawn towards the target, to look more like it; 0 is not at all. "
-                 "[default: 100]"),
+    click.option("--tune/--no-tune", default=None,
+                 help="Let the generator learn to draw the target, at rest and moving. [default: tune]"),
     click.option("--carry", type=float, default=None, metavar="SHARE",
                  help="How much is then added of what else the source does. [default: 0.1]"),
     click.option("--limit/--no-limit", default=None, help="No code moves farther than the model's own differ. "

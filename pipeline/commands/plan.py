@@ -78,12 +78,12 @@ def _passes(count: int, invert: InvertParams) -> int:
 
 
 def _rehearsal(params: RehearseParams) -> tuple[str, int]:
-    """Poses, and passes for all of them and for tuning; each picture of a batch counts."""
-    from reanimate.inversion.rehearse import STEPS
+    """Poses, and passes; each picture of a batch counts."""
+    from reanimate.inversion.rehearse import MIXED, STEPS
     from reanimate.inversion.tune import BATCH
 
-    poses = 1 + sum(len(steps) for steps in STEPS.values())
-    return f"{poses} poses", poses * params.passes + BATCH * params.tune
+    poses = 1 + sum(len(steps) for steps in STEPS.values()) + min(MIXED, BATCH * params.passes)
+    return f"{poses} poses", BATCH * params.passes
 
 
 def _measured(setup: Setup) -> tuple[float, int]:

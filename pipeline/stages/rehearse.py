@@ -32,16 +32,15 @@ from reanimate.types import FaceTrack, Float32, Rehearsal, UInt8
 class RehearseParams:
     """How the poses of the target are inverted."""
 
-    passes: int = 40
-    """For each pose; on another's movements alone, see apply.rehearse, none are spent."""
-    tune: int = 100
-    """Passes in which the generator is drawn towards the target, four poses in each; with 0 it stays as it is."""
+    passes: int = 300
+    """Of four poses each; on another's movements alone, see apply.rehearse, none are spent."""
+    tune: bool = True
+    """Whether the generator is tuned to the target too."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
-        for name in ("passes", "tune"):
-            if not 0 <= (value := getattr(self, name)) <= 100_000:
-                raise ConfigError(name, f"{value} is not from 0 to 100000")
+        if not 0 <= self.passes <= 100_000:
+            raise ConfigError("passes", f"{self.passes} is not from 0 to 100000")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +75,7 @@ def run(job: Job) -> None:
             job.reporter.advance(done)
 
     seen, ws = to_tensor(picture[None]).to(job.device), torch.from_numpy(latents.ws[frame]).to(job.device)
-    rehearsal = rehearse(inverter, seen, points, ws, params.passes, params.tune, report)
+    rehearsal = rehearse(inverter, seen, points, ws, params.passes, not params.tune, report)
     save_rehearsal(job.folder, _as_seen(rehearsal, bundle.generator, ws))
     if params.tune:
         save_kernels(job.folder, bundle.generator)
@@ -102,4 +101,4 @@ def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UI
     return wide, in_crop(track.landmarks[frame], quad, resolution)
 
 
-STAGE = Stage("rehearse", 7, ("clip", "track", "latents"), RehearseStageParams, run)
+STAGE = Stage("rehearse", 8, ("clip", "track", "latents"), RehearseStageParams, run)

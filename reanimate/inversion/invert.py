@@ -132,14 +132,14 @@ class Inverter:
     """Inverts pictures [N, 3, R, R] with one generator, loss and set of parameters."""
 
     def __init__(self, generator: Generator, encoder: Encoder | None, loss: Loss, params: InvertParams) -> None:
-        """Raises ConfigError: the generator has no such space, or no noise to optimise."""
+        """Raises ConfigError: the generator has no such space, or no noise to optimise. Steps are sized in `unit`."""
         check_space(params.space, generator.has_w, type(generator).__name__)
         if params.noise or params.space == "noise":
             check_noise(generator, type(generator).__name__)
         self.generator, self.loss, self.params = generator, loss, params
         self.encoder = encoder if params.init == "encoder" else None
         plain = params.space in ("z", "noise") or params.init == "zeros"
-        self._unit = 1.0 if plain else w_rms(generator)
+        self.unit = 1.0 if plain else w_rms(generator)
 
     @torch.no_grad()
     def start(self, target: torch.Tensor) -> torch.Tensor:
@@ -206,7 +206,7 @@ class Inverter:
             return mean.expand(len(start))
 
         memory = Memory()
-        optimiser = make_optimiser(self.params.optimiser, parts[0], lr * self._unit, memory)
+        optimiser = make_optimiser(self.params.optimiser, parts[0], lr * self.unit, memory)
         best, done = self._descend(parts, [optimiser], look, passes, on_pass)
         with torch.no_grad():
             ws = to_ws(self.generator, self.params.space, base + torch.tensordot(basis, best.parts[0], 1))
@@ -249,11 +249,11 @@ class Inverter:
                 # pictures of a batch do not share variables, so the sum's gradient is each one's own
                 total = losses.sum()
                 if proximity:
-                    total = total + proximity * ((parts[0] - start) / self._unit).square().flatten(1).mean(1).sum()
+                    total = total + proximity * ((parts[0] - start) / self.unit).square().flatten(1).mean(1).sum()
                 total.backward()  # type: ignore[no-untyped-call]
             return losses
 
-        optimisers = [make_optimiser(params.optimiser, parts[0], lr * self._unit, memory, momentum)]
+        optimisers = [make_optimiser(params.optimiser, parts[0], lr * self.unit, memory, momentum)]
         if len(parts) > 1:
             optimisers.append(torch.optim.Adam(parts[1:], lr=NOISE_LR))
         best, passes = self._descend(parts, optimisers, look, steps, on_pass)

@@ -1,11 +1,9 @@
 """What a target's code does when its own face moves: found on photographs that were made to perform.
 
 A movement read from one person and added to another's code moves that face less, and a closed mouth may not open at
-all: the generator is not linear. The target's own movements are nearer at hand. Its picture is warped into a few poses,
-one attribute at a time (`faces.puppet`), and all are inverted together from the code that the target has. Poses of one
-attribute lie on a curve: what one warp alone would add, its tears and its noise, has no place there.
-
-Then the generator itself is tuned, on poses in which several attributes move at once (`inversion.tune`).
+all: the generator is not linear. The target's own movements are nearer at hand. Its picture is warped into poses, one
+attribute at a time and several at once (`faces.puppet`), and the generator is tuned to draw them at codes that lie on a
+curve for each attribute, which are learnt with it (`inversion.tune`).
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from torch.nn import functional
 
 from reanimate.faces.expression import express
 from reanimate.faces.puppet import Act, Puppets
+from reanimate.images import to_pictures
 from reanimate.inversion.invert import Inverter
 from reanimate.inversion.spaces import from_ws, to_ws
 from reanimate.inversion.tune import BATCH, tune
@@ -35,10 +34,9 @@ STEPS = {
 }
 """What is shown beside the pose at rest; see puppet.Act."""
 NEAR = 0.03  # to the gap at rest: no pose of its own
-READ = 1.5  # of what the encoder reads, where inversion begins: it understates movements
+READ = 1.5  # of what the encoder reads, where learning begins: it understates movements
 ORDER = 2  # of the curve through an attribute's poses
-LR = 0.4  # step size, in units of W's RMS
-MIXED = 64  # poses that the generator is tuned on
+MIXED = 128  # poses in which several attributes move
 MOVING = 0.7  # how likely an attribute moves in one of them
 
 
@@ -48,39 +46,43 @@ def rehearse(
     landmarks: Float32,
     ws: torch.Tensor,
     passes: int,
-    tuning: int,
+    fixed: bool,
     report: Callable[[int, int], None],
 ) -> Rehearsal:
     """Offsets from a code [L, D] that move its face, by so many passes; `report` is told how many pictures' passes more
     are done, of how many.
 
     `picture` [1, 3, S, S] shows a crop and what is around it, S = FINER * MARGIN * R; `landmarks` [68, 2] are px of the
-    crop. The inverter's generator is then changed by so many passes of `tuning`.
+    crop. The inverter's generator is tuned to draw them, unless it is `fixed`.
     """
-    resolution, space = inverter.generator.resolution, inverter.params.space
-    places = torch.from_numpy((2 * landmarks / resolution - 1) / MARGIN).float().to(picture.device)
+    generator, space = inverter.generator, inverter.params.space
+    places = torch.from_numpy((2 * landmarks / generator.resolution - 1) / MARGIN).float().to(picture.device)
     puppets = Puppets(places[None])
     kinds, act = _acts(float(puppets.gap(torch.zeros(1, dtype=torch.long))), picture.device)
-    crops, basis = _crops(puppets, act, picture, resolution), _basis(act, act)
-    base = from_ws(inverter.generator, space, ws.expand(len(crops), *ws.shape))
+    shown, mixed = _shown(puppets, act), _mixed(act, min(MIXED, BATCH * passes))
+    report(0, BATCH * passes)
+    crops = _crops(puppets, act, picture, generator.resolution)
+    targets = np.concatenate([to_pictures(crops), to_pictures(_crops(puppets, mixed, picture, generator.resolution))])
+    basis = torch.cat([_basis(act, act, fixed), _basis(mixed, act, fixed)])
+    base = from_ws(generator, space, ws[None])
+
+    def codes(directions: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+        variable = base + torch.tensordot(basis[chosen], directions, 1)
+        return ws + to_ws(generator, space, variable) - to_ws(generator, space, base)
+
     start = base.new_zeros(basis.shape[1], *base.shape[1:])
     if inverter.encoder is not None:
         with torch.no_grad():
-            said = from_ws(inverter.generator, space, inverter.encoder(crops))
-        start = torch.tensordot(torch.linalg.pinv(basis), READ * (said - said[:1]), 1)
-    report(0, len(crops) * passes + BATCH * tuning)
-    solution = inverter.directions(crops, base, basis, start, passes, LR, lambda: report(len(crops), 0))
-    # the pose at rest is inverted too: what all have gained in likeness moves nothing
-    offsets = (solution.ws[1:] - solution.ws[:1]).cpu().numpy()
-    if tuning:
-        mixed = _mixed(act, MIXED)
-        with torch.no_grad():
-            variable = base[:1] + torch.tensordot(_basis(mixed, act), solution.variable, 1)
-            codes = ws + to_ws(inverter.generator, space, variable) - solution.ws[:1]
-        pictures = _crops(puppets, mixed, picture, resolution)
-        tune(inverter.generator, inverter.loss, codes, pictures, tuning, lambda: report(BATCH, 0))
+            said = from_ws(generator, space, inverter.encoder(crops))
+        start = torch.tensordot(torch.linalg.pinv(basis[: len(crops)]), READ * (said - said[:1]), 1)
+    directions = tune(
+        generator, inverter.loss, codes, start, inverter.unit, targets, passes, fixed, lambda: report(BATCH, 0)
+    )
+    with torch.no_grad():
+        found = codes(directions, torch.arange(len(shown)))
+    # where the generator is fixed, the pose at rest has moved too: what all have gained in likeness moves nothing
+    offsets = (found[1:] - found[:1]).cpu().numpy()
     attribute = np.array([ATTRIBUTES.index(kind) for kind in kinds[1:]])
-    shown = _shown(puppets, act)
     return Rehearsal(attribute, shown[np.arange(1, len(shown)), attribute], shown[0], offsets)
 
 
@@ -98,11 +100,11 @@ def _acts(gap: float, device: torch.device) -> tuple[list[str], Act]:
     return [kind for kind, _ in poses], act
 
 
-def _basis(act: Act, known: Act) -> torch.Tensor:
-    """[M, K] what poses are made of: something that all share, and for each attribute of STEPS the powers of how far it
-    goes, from the first of the `known` poses, which is at rest, over the farthest of them.
+def _basis(act: Act, known: Act, shared: bool) -> torch.Tensor:
+    """[M, K] what poses are made of: for each attribute of STEPS the powers of how far it goes, from the first of the
+    `known` poses, which is at rest, over the farthest of them; and something that all have, if it is shared.
     """
-    columns = [torch.ones_like(act.mouth)]
+    columns = [torch.ones_like(act.mouth)] * shared
     for name in ("lids" if name == "eyes" else name for name in STEPS):
         values = getattr(known, name)
         share = (getattr(act, name) - values[0]) / (values - values[0]).abs().max().clamp_min(NEAR)
@@ -111,13 +113,13 @@ def _basis(act: Act, known: Act) -> torch.Tensor:
 
 
 def _mixed(act: Act, count: int) -> Act:
-    """The first of the poses, at rest, and so many in which some attributes move at once, no farther than in them."""
+    """So many poses in which some attributes move at once, no farther than in those that are given."""
     random = np.random.default_rng(0)
 
     def drawn(values: torch.Tensor) -> torch.Tensor:
         rest, low, high = (float(value) for value in (values[0], values.min(), values.max()))
         places = np.where(random.random(count) < MOVING, random.uniform(low, high, count), rest)
-        return torch.cat([values[:1], torch.from_numpy(places).to(values)])
+        return torch.from_numpy(places).to(values)
 
     return Act(*(drawn(getattr(act, field.name)) for field in fields(act)))
 

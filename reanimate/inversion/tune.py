@@ -1,8 +1,8 @@
-"""A generator drawn towards one face: its kernels learn what no code says of it.
+"""A generator drawn towards one face, and the directions that its poses lie along.
 
 Source: Roich et al. 2021, "Pivotal Tuning for Latent-based Editing of Real Images". Differs in what is tuned on: not
-one picture at its code, but a face at rest and in many poses, at the codes that it moves through, so that movements are
-tuned too, and faces stay whole where several are added.
+one picture at its code, but a face in many poses, whose codes are learnt along with the kernels. Movements are tuned
+too, and faces stay whole where several are added.
 """
 
 from __future__ import annotations
@@ -14,11 +14,20 @@ import numpy as np
 import torch
 
 from reanimate.generators.protocol import Generator
+from reanimate.images import to_tensor
 from reanimate.inversion.losses import Loss
+from reanimate.muon import Muon
+from reanimate.types import UInt8
 
-BATCH = 4  # poses in a pass, the one at rest always among them
-LR = 0.003  # Adam's largest step size, of the RMS of a kernel
+BATCH = 4  # poses in a pass
+AT_REST = 7  # times as often as any other pose, the one at rest is drawn: it is no warp
+LR = 0.015  # size of a step, of the RMS of a kernel
+LR_CODES = 0.02  # Adam's largest, of that of W
+ALONE = 2.5  # times as large, where kernels are fixed
 BETAS = (0.9, 0.99)
+
+Codes = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Codes [B, L, D] of directions [K, ...] and which [B] of the poses."""
 
 
 def kernels(generator: Generator) -> dict[str, torch.nn.Parameter]:
@@ -30,32 +39,42 @@ def kernels(generator: Generator) -> dict[str, torch.nn.Parameter]:
 def tune(
     generator: Generator,
     loss: Loss,
-    codes: torch.Tensor,
-    targets: torch.Tensor,
+    codes: Codes,
+    start: torch.Tensor,
+    unit: float,
+    targets: UInt8,
     passes: int,
+    fixed: bool,
     on_pass: Callable[[], None],
-) -> None:
-    """Change a generator's kernels, by so many passes, so that codes [M, L, D] draw targets [M, 3, R, R], M > 1.
+) -> torch.Tensor:
+    """Directions like `start`, learnt in so many passes together with the generator's kernels, which are changed; or
+    alone, where these are `fixed`.
 
-    The first, a picture that is no warp, is in every pass and weighs as much as the others, which are drawn anew.
+    `codes` gives those [B, L, D] of some of the poses by directions; `targets` [M, R, R, 3] are their pictures, at rest
+    in the first. `unit` is the size of codes.
     """
-    tuned, random = list(kernels(generator).values()), np.random.default_rng(0)
-    sizes = [LR * float(weight.detach().square().mean().sqrt()) for weight in tuned]
-    groups = [{"params": [weight], "lr": size} for weight, size in zip(tuned, sizes, strict=True)]
-    optimiser = torch.optim.Adam(groups, betas=BETAS)
+    tuned, random = [] if fixed else list(kernels(generator).values()), np.random.default_rng(0)
+    directions = start.detach().clone().requires_grad_(True)
+    how: list[tuple[torch.optim.Optimizer, list[float]]] = [
+        (torch.optim.Adam([directions], betas=BETAS), [(ALONE if fixed else 1) * LR_CODES * unit])
+    ]
+    if tuned:
+        sizes = [LR * float(weight.detach().square().mean().sqrt()) for weight in tuned]
+        how.append((Muon([{"params": [weight]} for weight in tuned]), sizes))
+    share = np.where(np.arange(len(targets)) == 0, AT_REST, 1.0)
     for weight in tuned:
         weight.requires_grad_(True)
     for step in range(passes):
-        others = 1 + random.choice(len(codes) - 1, min(BATCH, len(codes)) - 1, replace=False)
-        chosen = torch.from_numpy(np.append(0, others))
-        for group, size in zip(optimiser.param_groups, sizes, strict=True):
-            group["lr"] = size * 0.5 * (1 + math.cos(math.pi * step / passes))
-        optimiser.zero_grad(set_to_none=True)
-        # what the loss needs of all targets at once would fill gigabytes in large models
-        losses = loss(generator.synthesis(codes[chosen]), loss.prepare(targets[chosen]))
-        (losses[0] + losses[1:].mean()).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        chosen = random.choice(len(targets), min(BATCH, len(targets)), replace=False, p=share / share.sum())
+        # all poses of a large model would fill gigabytes as numbers, and what the loss knows of them many more
+        wanted = loss.prepare(to_tensor(targets[chosen]).to(start.device))
+        loss(generator.synthesis(codes(directions, torch.from_numpy(chosen))), wanted).mean().backward()  # type: ignore[no-untyped-call]
+        for optimiser, sizes in how:
+            for group, size in zip(optimiser.param_groups, sizes, strict=True):
+                group["lr"] = size * 0.5 * (1 + math.cos(math.pi * step / passes))
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         on_pass()
     for weight in tuned:
         weight.requires_grad_(False)
-        weight.grad = None
+    return directions.detach()

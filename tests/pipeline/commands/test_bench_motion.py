@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Done, stages
+from conftest import QUICK, ROOT, Done, stages
 
 from pipeline.graph import open_model
 from pipeline.motion_page import judge
@@ -25,16 +25,13 @@ Call = Callable[..., Done]
 def test_page_is_made_with_its_plots_and_again_from_the_cache(
     call: Call, source: Path, face_picture: Path, tmp_path: Path
 ) -> None:
-    quick = ("--set", "invert.first_steps=2", "--set", "invert.steps=1")
-    command = ("bench", "motion", source.parent, face_picture, "--clip", source.stem, "--frames", 5, *quick)
+    command = ("bench", "motion", source.parent, face_picture, "--clip", source.stem, "--frames", 5, *QUICK)
     command += ("--light-frames", 4)
     done = call(*command, "--page", "motion.md")
     assert done.out == "motion.md\n"
     text = (tmp_path / "motion.md").read_text()
     assert open_model("faces").card.digest[:12] in text
-    assert "--set invert.first_steps=2 --set invert.steps=1 --page motion.md" in text, (
-        "the command is the one that was run"
-    )
+    assert " ".join([*QUICK, "--page motion.md"]) in text, "the command is the one that was run"
     for name in ("motion_gain.svg", "motion_filters.svg"):
         assert f"({name})" in text and "<svg" in (tmp_path / name).read_text()
     assert text.count("\n| clip | ") == 6 and "| modulated | even | yes |" in text

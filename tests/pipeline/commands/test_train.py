@@ -12,7 +12,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from conftest import Done
+from conftest import QUICK, Done
 
 from pipeline.commands.train import FAMILIES
 from reanimate.checkpoints.bundle import load_bundle, read_card, save_bundle
@@ -65,8 +65,7 @@ def test_folder_of_people_becomes_a_bundle_that_runs(
     assert (card.name, card.licence, card.provenance["trained_on"]) == ("mine", "MIT", "three friends")
     assert card.provenance["images_seen"] == 6
     assert "trained_on: three friends" in call("models", "show", "mine").out
-    sets = ("--set", "invert.first_steps=2", "--set", "invert.steps=1")
-    call("run", source, face_picture, "--model", "mine", *sets, "-o", "out.mp4")
+    call("run", source, face_picture, "--model", "mine", *QUICK, "-o", "out.mp4")
     assert probe(tmp_path / "out.mp4").width == 16
     again = call("train", photographs, "-o", "mine", "--prepare-only")
     assert again.out == "mine.training/faces.npz\n"
@@ -184,17 +183,7 @@ def test_model_grows_to_twice_its_resolution_and_runs(
     assert second.config["resolution"] == 32 and second.config["channels"] == [*first.config["channels"], 8]
     assert second.encoder is not None and second.encoder["resolution"] == 16
     assert second.provenance["started_from"]["digest"] == first.digest and "grown" in second.provenance["method"]
-    sets = (
-        "--set",
-        "invert.first_steps=2",
-        "--set",
-        "invert.steps=1",
-        "--set",
-        "rehearse.passes=1",
-        "--set",
-        "rehearse.tune=1",
-    )
-    call("run", source, face_picture, "--model", "second", *sets, "-o", "out.mp4")
+    call("run", source, face_picture, "--model", "second", *QUICK, "-o", "out.mp4")
     assert probe(tmp_path / "out.mp4").width == 32
 
 

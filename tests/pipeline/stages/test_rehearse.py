@@ -37,7 +37,8 @@ def rehearsed(cache: Path, target: Path, model: str, *sets: str) -> tuple[Any, A
 
 
 def test_rehearsed_poses_are_seen_in_what_their_codes_draw(face_picture: Path, tmp_path: Path) -> None:
-    known, identity, folder = rehearsed(tmp_path / "cache", face_picture, "faces", "invert.first_steps=60")
+    sets = ("invert.first_steps=60", "rehearse.passes=100")
+    known, identity, folder = rehearsed(tmp_path / "cache", face_picture, "faces", *sets)
     generator = tuned_generator("faces", "cpu", folder)
     codes = torch.from_numpy(np.concatenate([identity.ws[None], identity.ws + known.offsets]))
     with torch.no_grad():
@@ -55,7 +56,7 @@ def test_rehearsed_poses_are_seen_in_what_their_codes_draw(face_picture: Path, t
 def test_video_rehearses_its_calmest_frame_and_a_model_without_an_encoder_too(
     face_video: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    sets = ("invert.first_steps=1", "invert.steps=0", "rehearse.passes=2", "rehearse.tune=1", "invert.init=mean")
+    sets = ("invert.first_steps=1", "invert.steps=0", "rehearse.passes=2", "invert.init=mean")
     known, identity, _ = rehearsed(tmp_path / "cache", face_video, str(tiny_bundle), *sets)
     assert known.offsets.shape == (len(known.attribute), *identity.ws.shape) and np.isfinite(known.offsets).all()
     assert set(known.attribute.tolist()) == set(range(len(ATTRIBUTES)))
@@ -63,9 +64,11 @@ def test_video_rehearses_its_calmest_frame_and_a_model_without_an_encoder_too(
 
 
 def test_tuned_model_draws_the_target_more_like_itself(face_picture: Path, tmp_path: Path) -> None:
-    strange = tmp_path / "strange.png"  # what no code draws: the model has seen no blue people
-    write_image(strange, read_image(face_picture)[..., ::-1])
-    sets = ("invert.first_steps=60", "rehearse.passes=10", "rehearse.tune=60")
+    strange, picture = tmp_path / "strange.png", read_image(face_picture).astype(np.float32)
+    rows, columns = np.indices(picture.shape[:2]) * 24 // picture.shape[0]
+    picture += np.where((rows + columns) % 2, 12, -12)[..., None]  # no code draws chequered people
+    write_image(strange, picture.clip(0, 255).astype(np.uint8))
+    sets = ("invert.first_steps=60", "rehearse.passes=60")
     _, identity, folder = rehearsed(tmp_path / "cache", strange, "faces", *sets)
     opened, store = open_model("faces"), Store(tmp_path / "cache")
     made = execute([*clip_nodes("target", strange, opened, settings(opened)).values()][:2], store)
@@ -77,10 +80,10 @@ def test_tuned_model_draws_the_target_more_like_itself(face_picture: Path, tmp_p
         with torch.no_grad():
             return float(loss(generator.synthesis(ws), loss.prepare(target)))
 
-    assert lost(tuned_generator("faces", "cpu", folder)) < 0.95 * lost(bundle.generator)
+    assert lost(tuned_generator("faces", "cpu", folder)) < 0.8 * lost(bundle.generator)
 
 
-@pytest.mark.parametrize("values", [{"passes": -1}, {"tune": -1}, {"tune": 100_001}])
+@pytest.mark.parametrize("values", [{"passes": -1}, {"passes": 100_001}])
 def test_passes_out_of_range_are_refused(values: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
         rehearse.RehearseParams(**values)
