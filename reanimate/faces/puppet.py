@@ -2,7 +2,7 @@
 
 A single photograph does not hold what a face looks like before and after a movement. A warp by landmarks does, roughly:
 lips part along their own line and take the jaw along, lids slide over the eyes, and a head turns as a rounded block
-with a nose would. What opens below what a photograph shows between the lips is painted dark.
+with a nose would. What opens below what a photograph shows between the lips is painted: dark, with teeth and a tongue.
 
 Everything is an inverse map, from where a pixel lies to where it is taken from, so that parts are chained by calling
 one after the other and a picture is sampled once. Lengths are eye spans: the distance between the outer corners of the
@@ -17,7 +17,12 @@ import torch
 from torch.nn import functional
 
 OPENED = (0.02, 0.08)  # gaps between lips: up to the first nothing is seen between them, from the second all
-DARK = 0.25  # what is between lips, of their own brightness
+DARK, TONGUE = 0.25, 0.7  # of the lips' brightness
+_TEETH, _ROW = (0.07, 0.11), (0.6, 0.95)  # below the upper lip, and half mouths to the side, where teeth end
+_TONGUE = (0.5, 1.0)  # of the way down
+_PALE = 0.6  # of the skin's colour, that teeth do not have
+_ROUND = 0.6  # power of the lower lip's arch that an open mouth has: less is rounder
+_HALVED = 9  # times, the way that a place below the lip may have come
 _RIM = 0.01  # below where the lower lip was, over which the mouth gets dark
 _JAW = 2.5  # how much wider the lower lip's movement gets for each eye span below it
 _LEAST_CHIN = 0.1  # below the lip
@@ -32,6 +37,7 @@ _THIN = 1e-3  # nothing is divided by less
 _SIDE = 1.4  # eye spans from eyes to mouth, at least: turned heads have their eyes closer together
 _WITH_JAW = (4, 5, 6, 7, 8, 9, 10, 11, 12, 55, 56, 57, 58, 59, 65, 66, 67)
 _ON_LIPS = (50, 52, 56, 57, 58)
+_ON_NOSE = (27, 28, 29, 30)
 _EYES = (
     ((36, 39), (37, 38), (41, 40), (17, 18, 19, 20, 21)),
     ((42, 45), (43, 44), (47, 46), (22, 23, 24, 25, 26)),
@@ -70,8 +76,8 @@ class Puppets:
         return (lower - upper) / _span(points)
 
     def places(self, grid: torch.Tensor, chosen: torch.Tensor, act: Act) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where places [N, H, W, 2] of acting faces are in their photographs, and how much [N, H, W] of a mouth that
-        the photograph does not show is there.
+        """Where places [N, H, W, 2] of acting faces are in their photographs, and how much [N, 3, H, W] there is of a
+        mouth that these do not show: of the dark, of the tongue on it, and of the teeth on both.
         """
         points = self.points[chosen]
         grid = _turn(grid, points, act.yaw, act.pitch)
@@ -107,10 +113,17 @@ class Puppets:
 
     def sample(self, chosen: torch.Tensor, act: Act, pictures: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
         """Acting faces [N, 3, H, W] from pictures [N, 3, S, S] at places [N, H, W, 2] in [-1, 1]."""
-        places, hidden = self.places(grid, chosen, act)
+        places, inside = self.places(grid, chosen, act)
         moved = sampled_at(pictures, places)
-        lips = sampled_at(pictures, self.points[chosen][:, _ON_LIPS, None]).mean((2, 3), keepdim=True)
-        return moved + hidden[:, None] * (DARK * (lips + 1) - 1 - moved)
+        lips, skin = (self._colour(chosen, pictures, which) for which in (_ON_LIPS, _ON_NOSE))
+        teeth = skin + _PALE * (skin.mean(1, keepdim=True) - skin)
+        for share, colour in zip(torch.split(inside, 1, 1), (DARK * lips, TONGUE * lips, teeth), strict=True):
+            moved = moved + share * (colour - 1 - moved)
+        return moved
+
+    def _colour(self, chosen: torch.Tensor, pictures: torch.Tensor, which: tuple[int, ...]) -> torch.Tensor:
+        """[N, 3, 1, 1] from 0 to 2, the mean at some landmarks."""
+        return sampled_at(pictures, self.points[chosen][:, which, None]).mean((2, 3), keepdim=True) + 1
 
 
 def sampled_at(pictures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
@@ -154,7 +167,7 @@ def _jaw(along: torch.Tensor, below: torch.Tensor, chin: torch.Tensor) -> torch.
     Wider and wider below the lip, all of it to the chin, and less and less of it further down.
     """
     chin = chin.clamp_min(_LEAST_CHIN).view(-1, *[1] * (below.dim() - 1))
-    return (1 - (along / (1 + _JAW * below)).square()).clamp_min(0) * (1 - _step(below - chin, 0.0, _NECK))
+    return (1 - (along / (1 + _JAW * below)).square()).clamp_min(0).pow(_ROUND) * (1 - _step(below - chin, 0.0, _NECK))
 
 
 def _each(values: torch.Tensor) -> torch.Tensor:
@@ -194,17 +207,25 @@ def _open(grid: torch.Tensor, points: torch.Tensor, wanted: torch.Tensor) -> tup
     along = along / _each(half)
     arch = (1 - along.square()).clamp_min(0)
     top, bottom = _each(upper) * arch, _each(lower) * arch
-    moved = bottom + by * arch
-    below = (across - moved).clamp_min(0) / _each(span)
-    jaw = _jaw(along, below, (_local(points[:, 8:9], middle, axis)[1][:, 0] - lower) / span)
+    moved = bottom + by * arch.pow(_ROUND)
+    chin = (_local(points[:, 8:9], middle, axis)[1][:, 0] - lower) / span
+    # the lip takes along what was below it; where that was is between here and as far up as the lip has moved
+    nearer, farther = across, across - by
+    for _ in range(_HALVED):
+        place = (nearer + farther) / 2
+        came = place + by * _jaw(along, (place - bottom).clamp_min(0) / _each(span), chin)
+        beyond = (came - across) * by > 0
+        nearer, farther = torch.where(beyond, place, nearer), torch.where(beyond, farther, place)
     between = (across > top) & (across < moved)
-    lip = torch.where(across >= moved, across - by * jaw, across)
+    lip = torch.where(across >= moved, (nearer + farther) / 2, across)
     source = torch.where((along.abs() >= 1) & (across < 0), across, lip)
     # upper teeth stay with the head: what is between the lips stays, and ends where the lower lip was
     before, after = _step(gap, *OPENED), _step(wanted, *OPENED)
     dark = _step((across - bottom) / _each(span), 0.0, _RIM) * _each(after)
     hidden = between * torch.maximum(dark, _each((1 - before) * (after - before)))
-    return _across(grid, axis, source - across), hidden
+    tongue = _step((across - top) / (moved - top).clamp_min(_THIN), *_TONGUE)
+    teeth = (1 - _step((across - top) / _each(span), *_TEETH)) * (1 - _step(along.abs(), *_ROW))
+    return _across(grid, axis, source - across), torch.stack([hidden, tongue * hidden, teeth * hidden], 1)
 
 
 def _close(

@@ -9,7 +9,7 @@ import torch
 from conftest import face_points
 from torch.nn import functional
 
-from reanimate.faces.puppet import Act, Puppets
+from reanimate.faces.puppet import DARK, TONGUE, Act, Puppets
 from reanimate.training.data import MARGIN
 
 SIDE = 128
@@ -87,16 +87,31 @@ def test_closed_lips_touch(puppets: Puppets, act: Callable[..., Act]) -> None:
     assert torch.allclose(back, torch.tensor([0.0, 8.0]), atol=0.3)
 
 
-def test_what_opens_between_closed_lips_is_dark_and_a_mouth_that_was_seen_is_kept() -> None:
-    for lips, expected in ((0.0, 1.0), (8.0, 0.0)):
+def test_what_opens_between_closed_lips_is_painted_and_a_mouth_that_was_seen_is_kept() -> None:
+    grey = torch.zeros(len(ROLLS), 3, SIDE, SIDE)
+    for lips, painted in ((0.0, True), (8.0, False)):
         puppets = faces_with(lips)
+        wide, span = acting(puppets, mouth=0.3), span_px(faces_with(8.0))
+        for down, expected in ((0.04, 0.0), (0.14, DARK - 1), (0.29, TONGUE - 1)):  # teeth are as bright as the skin
+            place = px(puppets, UPPER_LIP, down=down * span)
+            drawn = puppets.sample(CHOSEN, wide, grey, place)
+            if painted:
+                assert torch.allclose(drawn, torch.full_like(drawn, expected), atol=0.06)
         middle = px(puppets, UPPER_LIP, down=6.0)
-        wide = acting(puppets, mouth=0.3)
-        _, hidden = puppets.places(middle, CHOSEN, wide)
-        assert torch.allclose(hidden, torch.full_like(hidden, expected), atol=0.01)
-        grey = torch.zeros(len(ROLLS), 3, SIDE, SIDE)
-        drawn = puppets.sample(CHOSEN, wide, grey, middle)
-        assert torch.allclose(drawn, torch.full_like(drawn, -0.75 * expected), atol=0.02)
+        assert puppets.places(middle, CHOSEN, wide)[1].any() == painted
+
+
+def test_teeth_have_less_colour_than_the_skin_and_end_before_the_corners() -> None:
+    puppets = faces_with(0.0)
+    red = torch.tensor([0.6, -0.4, -0.4]).view(1, 3, 1, 1).expand(len(ROLLS), 3, SIDE, SIDE)
+    wide, down = acting(puppets, mouth=0.3), 0.04 * span_px(faces_with(8.0))
+    tooth = puppets.sample(CHOSEN, wide, red, px(puppets, UPPER_LIP, down=down))
+    assert (tooth[:, 0] - tooth[:, 1] < 0.5).all() and (tooth[:, 0] > tooth[:, 1]).all()
+    assert torch.allclose(tooth.mean((1, 2, 3)), red.mean((1, 2, 3)), atol=0.05)
+    _, inside = puppets.places(
+        px(puppets, 60, down=down) * 0.97 + 0.03 * px(puppets, UPPER_LIP, down=down), CHOSEN, wide
+    )
+    assert not inside[:, 2].any()
 
 
 def test_closed_lids_cover_the_eyes(puppets: Puppets, act: Callable[..., Act]) -> None:
