@@ -101,4 +101,4 @@ def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UI
     return wide, in_crop(track.landmarks[frame], quad, resolution)
 
 
-STAGE = Stage("rehearse", 9, ("clip", "track", "latents"), RehearseStageParams, run)
+STAGE = Stage("rehearse", 10, ("clip", "track", "latents"), RehearseStageParams, run)

@@ -18,7 +18,9 @@ from torch.nn import functional
 
 OPENED = (0.02, 0.08)  # gaps between lips: up to the first nothing is seen between them, from the second all
 DARK, TONGUE = 0.25, 0.7  # of the lips' brightness
+TEETH = 0.85  # of the skin's
 _TEETH, _ROW = (0.07, 0.11), (0.6, 0.95)  # below the upper lip, and half mouths to the side, where teeth end
+_SHOWN = (0.03, 0.15)  # gaps between which they come out of the dark
 _TONGUE = (0.5, 1.0)  # of the way down
 _PALE = 0.6  # of the skin's colour, that teeth do not have
 _ROUND = 0.6  # power of the lower lip's arch that an open mouth has: less is rounder
@@ -116,7 +118,7 @@ class Puppets:
         places, inside = self.places(grid, chosen, act)
         moved = sampled_at(pictures, places)
         lips, skin = (self._colour(chosen, pictures, which) for which in (_ON_LIPS, _ON_NOSE))
-        teeth = skin + _PALE * (skin.mean(1, keepdim=True) - skin)
+        teeth = TEETH * (skin + _PALE * (skin.mean(1, keepdim=True) - skin))
         for share, colour in zip(torch.split(inside, 1, 1), (DARK * lips, TONGUE * lips, teeth), strict=True):
             moved = moved + share * (colour - 1 - moved)
         return moved
@@ -225,6 +227,7 @@ def _open(grid: torch.Tensor, points: torch.Tensor, wanted: torch.Tensor) -> tup
     hidden = between * torch.maximum(dark, _each((1 - before) * (after - before)))
     tongue = _step((across - top) / (moved - top).clamp_min(_THIN), *_TONGUE)
     teeth = (1 - _step((across - top) / _each(span), *_TEETH)) * (1 - _step(along.abs(), *_ROW))
+    teeth = teeth * _each(_step(wanted, *_SHOWN))
     return _across(grid, axis, source - across), torch.stack([hidden, tongue * hidden, teeth * hidden], 1)
 
 

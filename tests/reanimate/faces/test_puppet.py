@@ -9,7 +9,7 @@ import torch
 from conftest import face_points
 from torch.nn import functional
 
-from reanimate.faces.puppet import DARK, TONGUE, Act, Puppets
+from reanimate.faces.puppet import DARK, TEETH, TONGUE, Act, Puppets
 from reanimate.training.data import MARGIN
 
 SIDE = 128
@@ -87,18 +87,30 @@ def test_closed_lips_touch(puppets: Puppets, act: Callable[..., Act]) -> None:
     assert torch.allclose(back, torch.tensor([0.0, 8.0]), atol=0.3)
 
 
-def test_what_opens_between_closed_lips_is_painted_and_a_mouth_that_was_seen_is_kept() -> None:
-    grey = torch.zeros(len(ROLLS), 3, SIDE, SIDE)
-    for lips, painted in ((0.0, True), (8.0, False)):
-        puppets = faces_with(lips)
-        wide, span = acting(puppets, mouth=0.3), span_px(faces_with(8.0))
-        for down, expected in ((0.04, 0.0), (0.14, DARK - 1), (0.29, TONGUE - 1)):  # teeth are as bright as the skin
-            place = px(puppets, UPPER_LIP, down=down * span)
-            drawn = puppets.sample(CHOSEN, wide, grey, place)
-            if painted:
-                assert torch.allclose(drawn, torch.full_like(drawn, expected), atol=0.06)
-        middle = px(puppets, UPPER_LIP, down=6.0)
-        assert puppets.places(middle, CHOSEN, wide)[1].any() == painted
+def test_what_opens_between_closed_lips_has_teeth_a_dark_and_a_tongue() -> None:
+    puppets, grey = faces_with(0.0), torch.zeros(len(ROLLS), 3, SIDE, SIDE)
+    wide, span = acting(puppets, mouth=0.3), span_px(faces_with(8.0))
+    for down, expected in ((0.04, TEETH), (0.14, DARK), (0.29, TONGUE)):
+        drawn = puppets.sample(CHOSEN, wide, grey, px(puppets, UPPER_LIP, down=down * span))
+        assert torch.allclose(drawn, torch.full_like(drawn, expected - 1), atol=0.06)
+
+
+def test_a_mouth_that_was_seen_is_kept() -> None:
+    puppets = faces_with(8.0)
+    assert not puppets.places(px(puppets, UPPER_LIP, down=6.0), CHOSEN, acting(puppets, mouth=0.3))[1].any()
+
+
+def test_nothing_folds_beside_wide_mouths() -> None:
+    puppets = faces_with(0.0)
+    wide, span = acting(puppets, mouth=0.45), span_px(faces_with(8.0))
+    middle, corner = px(puppets, 51), px(puppets, 54)
+    for share in (0.5, 0.8, 0.95, 1.1):
+        way = [middle + share * (corner - middle) + px(puppets, 51, down=0.02 * i * span) - middle for i in range(40)]
+        places, inside = puppets.places(torch.cat(way, 1), CHOSEN, wide)
+        down = px(puppets, CHIN) - px(puppets, UPPER_LIP)
+        came = (places * down).sum(-1)[:, :, 0]
+        steps = torch.diff(came, dim=1)[~(inside[:, 0, 1:, 0] > 0) & ~(inside[:, 0, :-1, 0] > 0)]
+        assert (steps > -1e-5).all()
 
 
 def test_teeth_have_less_colour_than_the_skin_and_end_before_the_corners() -> None:
@@ -107,7 +119,7 @@ def test_teeth_have_less_colour_than_the_skin_and_end_before_the_corners() -> No
     wide, down = acting(puppets, mouth=0.3), 0.04 * span_px(faces_with(8.0))
     tooth = puppets.sample(CHOSEN, wide, red, px(puppets, UPPER_LIP, down=down))
     assert (tooth[:, 0] - tooth[:, 1] < 0.5).all() and (tooth[:, 0] > tooth[:, 1]).all()
-    assert torch.allclose(tooth.mean((1, 2, 3)), red.mean((1, 2, 3)), atol=0.05)
+    assert torch.allclose(tooth.mean((1, 2, 3)) + 1, TEETH * (red.mean((1, 2, 3)) + 1), atol=0.05)
     _, inside = puppets.places(
         px(puppets, 60, down=down) * 0.97 + 0.03 * px(puppets, UPPER_LIP, down=down), CHOSEN, wide
     )
