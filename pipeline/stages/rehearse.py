@@ -30,7 +30,7 @@ from reanimate.types import FaceTrack, Float32, Rehearsal, UInt8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RehearseParams:
-    """How the poses of the target are inverted."""
+    """How the poses of the target are learnt."""
 
     passes: int = 300
     """Of four poses each; on another's movements alone, see apply.rehearse, none are spent."""

@@ -131,7 +131,7 @@ def _crops(puppets: Puppets, act: Act, picture: torch.Tensor, resolution: int) -
     middle = torch.tensor([[[1 / MARGIN, 0.0, 0.0], [0.0, 1 / MARGIN, 0.0]]], device=picture.device)
     grid = functional.affine_grid(middle, [1, 3, side, side], align_corners=False)
     face = torch.zeros(1, dtype=torch.long, device=picture.device)
-    crops = []
+    crops = [picture.new_empty(0, 3, resolution, resolution)]
     for i in range(len(act.mouth)):
         one = Act(*(getattr(act, field.name)[i : i + 1] for field in fields(act)))
         crops.append(functional.avg_pool2d(puppets.sample(face, one, picture, grid), FINER))

@@ -63,6 +63,18 @@ def test_video_rehearses_its_calmest_frame_and_a_model_without_an_encoder_too(
     assert known.rest[0] == known.rest[1] == 0 and known.rest[3] == 1
 
 
+def test_without_passes_poses_are_what_the_encoder_says_and_the_model_is_not_tuned(
+    face_picture: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    sets = ("invert.first_steps=1", "rehearse.passes=0")
+    known, identity, folder = rehearsed(tmp_path / "cache", face_picture, str(tiny_bundle), *sets)
+    assert known.offsets.shape == (len(known.attribute), *identity.ws.shape) and known.offsets.any()
+    tuned, before = tuned_generator(str(tiny_bundle), "cpu", folder), load_bundle(tiny_bundle).generator
+    ws = torch.from_numpy(identity.ws[None])
+    with torch.no_grad():
+        assert torch.equal(tuned.synthesis(ws), before.synthesis(ws))
+
+
 def test_tuned_model_draws_the_target_more_like_itself(face_picture: Path, tmp_path: Path) -> None:
     strange, picture = tmp_path / "strange.png", read_image(face_picture).astype(np.float32)
     rows, columns = np.indices(picture.shape[:2]) * 24 // picture.shape[0]
