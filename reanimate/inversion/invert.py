@@ -34,7 +34,6 @@ from reanimate.inversion.spaces import (
 
 Preset = Literal["fast", "best", "paper"]
 NOISE_LR = 0.05  # Adam's step size for noise maps beside codes; their numbers are about one
-AT_ONCE = 8  # pictures that a pass for all of them takes at a time
 WARM_MOMENTUM = 0.6  # of frames, which begin near their end: more runs past it; stills like the optimiser's own
 
 
@@ -172,45 +171,21 @@ class Inverter:
 
         What the encoder misses of a person is in all pictures alike, so that it moves nothing.
         """
-        base = self.start(target)
-        basis, start = base.new_ones(len(base), 1), torch.zeros_like(base[:1])
-        return self.directions(target, base, basis, start, self.params.first_steps, self.params.lr)
-
-    def directions(
-        self,
-        target: torch.Tensor,
-        base: torch.Tensor,
-        basis: torch.Tensor,
-        start: torch.Tensor,
-        passes: int,
-        lr: float,
-        on_pass: Callable[[], None] | None = None,
-    ) -> Solution:
-        """Directions [K, ...], from `start` on, that lead from variables `base` [N, ...] to those of N pictures, each
-        going along them as far as its row of `basis` [N, K] says; judged by all pictures' mean loss.
-
-        Few directions keep what is alike in many pictures, and leave out what fits one only. `lr` is in W's RMS.
-        """
-        parts = [start.detach().clone().requires_grad_(True)]
-        chunks = torch.split(torch.arange(len(target)), AT_ONCE)
-        prepared = [self.loss.prepare(target[some]) for some in chunks]
+        base, prepared = self.start(target), self.loss.prepare(target)
+        parts = [torch.zeros_like(base[:1], requires_grad=True)]
 
         def look() -> torch.Tensor:
-            mean = torch.zeros([])
-            for some, known in zip(chunks, prepared, strict=True):
-                variable = base[some] + torch.tensordot(basis[some], parts[0], 1)
-                loss = self.loss(self.draw(variable), known).sum() / len(target)
-                if loss.requires_grad:
-                    loss.backward()  # type: ignore[no-untyped-call]
-                mean += loss.detach().cpu()
-            return mean.expand(len(start))
+            loss = self.loss(self.draw(base + parts[0]), prepared).sum() / len(target)
+            if loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach().cpu().expand(1)
 
-        memory = Memory()
-        optimiser = make_optimiser(self.params.optimiser, parts[0], lr * self.unit, memory)
-        best, done = self._descend(parts, [optimiser], look, passes, on_pass)
+        params, memory = self.params, Memory()
+        optimiser = make_optimiser(params.optimiser, parts[0], params.lr * self.unit, memory)
+        best, passes = self._descend(parts, [optimiser], look, params.first_steps, None)
         with torch.no_grad():
-            ws = to_ws(self.generator, self.params.space, base + torch.tensordot(basis, best.parts[0], 1))
-        return Solution(best.parts[0], ws, best.loss, done, memory)
+            ws = to_ws(self.generator, params.space, base + best.parts[0])
+        return Solution(best.parts[0], ws, best.loss, passes, memory)
 
     def next(self, target: torch.Tensor, start: torch.Tensor, memory: Memory | None = None) -> Solution:
         """Codes of pictures that begin at `start`, with the curvature that key frames have shown."""

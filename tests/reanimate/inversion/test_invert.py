@@ -10,7 +10,6 @@ from conftest import tiny_encoder, tiny_generator
 from reanimate.errors import ConfigError
 from reanimate.generators.stylegan2 import StyleGAN2
 from reanimate.images import to_pictures, to_tensor
-from reanimate.inversion import invert
 from reanimate.inversion.clip import ONWARD, ClipInversion
 from reanimate.inversion.invert import PRESETS, Inverter, InvertParams, Solution, w_rms
 from reanimate.inversion.losses import MultiScaleLoss
@@ -183,29 +182,6 @@ def test_later_frame_starts_a_share_of_the_way_onward_from_the_offsets_of_the_tw
         expected = said[t] + carried * (before + ONWARD * step) + (1 - carried) * shared
         torch.testing.assert_close(starts[t][0], expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(starts[0][0], said[0] + clip.offsets[0])
-
-
-def test_directions_are_found_that_pictures_lie_along(generator: StyleGAN2, monkeypatch: pytest.MonkeyPatch) -> None:
-    base = mean(generator, "w+", 5)
-    draw = torch.Generator().manual_seed(1)
-    wanted = 0.3 * torch.randn(2, 6, 8, generator=draw)
-    basis = torch.stack([torch.ones(5), torch.linspace(-1, 1, 5)], 1)
-    target = generator.synthesis(base + torch.tensordot(basis, wanted, 1))
-    seen: list[int] = []
-    found = {}
-    for at_once in (8, 2):
-        monkeypatch.setattr(invert, "AT_ONCE", at_once)
-        found[at_once] = inverter(generator).directions(
-            target, base, basis, torch.zeros_like(wanted), 60, 0.1, lambda: seen.append(1)
-        )
-    assert len(seen) == 120
-    for solution in found.values():
-        assert solution.variable.shape == wanted.shape
-        torch.testing.assert_close(solution.ws, base + torch.tensordot(basis, solution.variable, 1))
-        reached = loss_of(generator, solution.ws, target).mean()
-        torch.testing.assert_close(reached.expand(2), solution.loss)
-        assert reached < 0.3 * loss_of(generator, base, target).mean()
-    torch.testing.assert_close(found[2].ws, found[8].ws, rtol=0.05, atol=0.02)
 
 
 def test_shared_offset_suits_all_its_pictures(generator: StyleGAN2) -> None:
