@@ -56,6 +56,7 @@ REHEARSAL: Like = {
     "shown": (np.float32, (None,)),
     "rest": (np.float32, (len(ATTRIBUTES),)),
     "offsets": (np.float32, (None, None, None)),
+    "reader": (np.float32, (len(ATTRIBUTES), None)),
 }
 IDENTITY: Like = {"ws": (np.float32, (None, None)), "attributes": (np.float32, (len(ATTRIBUTES),))}
 

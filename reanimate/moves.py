@@ -1,7 +1,7 @@
 """What a face shows over time, and the codes of a face that rehearsed which show it.
 
 A rehearsal is a few poses of one face (`inversion.rehearse`). Its codes are drawn along straight lines between them and
-a little beyond, and every place on the way is named by what landmarks see there: what is asked for is then shown, also
+a little beyond, and every place on the way is named by what is seen there: what is asked for is then shown, also
 where a generator draws a movement too weakly or unevenly.
 """
 
@@ -14,7 +14,6 @@ from scipy.ndimage import median_filter
 from scipy.optimize import isotonic_regression
 
 from reanimate.motion import interpolate_missing
-from reanimate.smoothing import gaussian
 from reanimate.types import HEAD, Bool, Float32, Float64, Rehearsal, shots
 
 OPEN = 0.8  # quantile of a shot's frames in which eyes are as open as they mostly are
@@ -26,11 +25,10 @@ UNSURE = np.array(
     [0.35, 0.35, 0.004, 0.005, 0.006]
 )  # [A] twice what attributes of one still picture vary by when it is a clip
 CENTRED = np.array([True, True, False, False, True])  # [A] what is measured from the middle of a shot
-SEEN = (0, 1, 2, 4)  # of ATTRIBUTES: landmarks hardly see the lids of a face that is drawn
 BETWEEN = 3  # places that are looked at for each pose
 TOGETHER = 3  # order of the norm of turning and nodding: 2 bounds them by an ellipse, more leaves more of the corners
 BEYOND = 1 / 3  # poses, that are gone past the last one: farther, faces dissolve
-BELIEVED = (0.4, 1.25)  # of a movement: what is seen of one place may be an error of the landmarks
+BELIEVED = (0.4, 1.25)  # of a movement: what is read of one place may be an error
 MENDED = 0.7  # of what is missing, that is asked for more
 FARTHEST = 0.4  # of how far an attribute's places reach, that is ever asked for more or less
 
@@ -79,13 +77,11 @@ def rehearsed(rehearsal: Rehearsal, moves: Float64) -> Float64:
 
 
 def along(rehearsal: Rehearsal) -> Rehearsal:
-    """The same with more places, evenly from pose to pose and on beyond the last ones; eyes keep their poses."""
+    """The same with more places, evenly from pose to pose and on beyond the last ones."""
     parts = []
     for i in range(len(rehearsal.rest)):
         at, poses = _in_order(rehearsal, i)
-        if i not in SEEN or len(at) < 2:
-            mine = rehearsal.attribute == i
-            parts.append((rehearsal.shown[mine], rehearsal.offsets[mine]))
+        if len(at) < 2:
             continue
         steps = np.arange(round(-BEYOND * BETWEEN), round((len(at) - 1 + BEYOND) * BETWEEN) + 1) / BETWEEN
         before = np.clip(np.floor(steps).astype(int), 0, len(at) - 2)
@@ -94,25 +90,23 @@ def along(rehearsal: Rehearsal) -> Rehearsal:
         mixed = share[:, None, None]
         offsets = poses[before] * (1 - mixed) + poses[before + 1] * mixed
         moved = np.abs(shown - rehearsal.rest[i]) > 1e-6 * np.ptp(at)  # the place at rest is known
-        parts.append((shown[moved], offsets[moved]))
-    attribute = np.repeat(np.arange(len(parts)), [len(shown) for shown, _ in parts])
-    shown, offsets = (np.concatenate(arrays).astype(np.float32) for arrays in zip(*parts, strict=True))
-    return replace(rehearsal, attribute=attribute, shown=shown, offsets=offsets)
+        parts.append((np.full(int(moved.sum()), i), shown[moved], offsets[moved]))
+    attribute, shown, offsets = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return replace(rehearsal, attribute=attribute, shown=shown.astype(np.float32), offsets=offsets.astype(np.float32))
 
 
 def as_seen(rehearsal: Rehearsal, found: Float64) -> Rehearsal:
-    """The same, named by what was seen: `found` [M, A] is how far each place differs from the one at rest, NaN where no
-    face is seen. Farther along is never less, whatever landmarks say of one place.
+    """The same, named by what was seen: `found` [M, A] is how far each place that was drawn differs from the one at
+    rest. Farther along is never less, whatever is read of one place.
     """
     shown = rehearsal.shown.astype(np.float64)
-    for i in SEEN:
+    for i in range(len(rehearsal.rest)):
         mine = np.flatnonzero(rehearsal.attribute == i)
         mine = mine[np.argsort(shown[mine], kind="stable")]
-        asked, seen = shown[mine] - rehearsal.rest[i], found[mine, i]
-        known = np.isfinite(seen)
-        if not known.any():
+        if not len(mine):
             continue
-        share = np.interp(asked, asked[known], np.clip(seen[known] / asked[known], *BELIEVED))
+        asked = shown[mine] - rehearsal.rest[i]
+        share = np.clip(found[mine, i] / asked, *BELIEVED)
         share = median_filter(share, 3, mode="nearest")  # one place alone is not believed against both its neighbours
         at = np.searchsorted(asked, 0.0)
         way = isotonic_regression(np.insert(share * asked, at, 0.0)).x
@@ -120,24 +114,17 @@ def as_seen(rehearsal: Rehearsal, found: Float64) -> Rehearsal:
     return replace(rehearsal, shown=shown.astype(np.float32))
 
 
-def mended(rehearsal: Rehearsal, wanted: Float64, asked: Float64, found: Float64, window: int) -> Float64:
-    """[T, A] what to ask for instead of `asked` so that `wanted` is seen, where attributes `found` were; all [T, A].
+def mended(rehearsal: Rehearsal, wanted: Float64, asked: Float64, found: Float64) -> Float64:
+    """[T, A] what to ask for instead of `asked` so that `wanted` is seen, where `found` was; all [T, A].
 
     Movements that are rehearsed one at a time interfere when they are added: lips that open narrow a smile and seem to
-    bend a head. What is missing is asked for in addition, averaged over a `window` of frames: landmarks err from one to
-    the next. Where no face is seen, found is NaN and nothing is missing. Eyes stay as is wanted, see SEEN.
+    bend a head. What is missing is asked for in addition. Heads and widths are compared about their means.
     """
-    shown = found.copy()
-    shown[:, 4] /= np.cos(np.radians(shown[:, 0]))
-    known = np.asarray(np.isfinite(shown).all(1))
-    if not known.any():
-        return asked
-    shown -= np.where(CENTRED, shown[known].mean(0) - wanted[known].mean(0), 0)
-    missing = np.where(known[:, None], wanted - shown, 0).astype(np.float32)
-    better = asked + MENDED * gaussian(missing, window)
+    missing = wanted - found
+    missing -= np.where(CENTRED, missing.mean(0), 0)
     low, high = _reach(rehearsal)
-    most = FARTHEST * np.where(np.isin(np.arange(len(low)), SEEN), high - low, 0)
-    return np.asarray(np.clip(better, wanted - most, wanted + most))
+    most = FARTHEST * (high - low)
+    return np.asarray(np.clip(asked + MENDED * missing, wanted - most, wanted + most))
 
 
 def unexplained(deltas: Float32, moves: Float32, cuts: Bool) -> Float32:

@@ -11,10 +11,10 @@ import torch
 from pipeline.artefacts import Like, load_arrays, load_deltas, load_identity, load_rehearsal, save_arrays
 from pipeline.stage import Job, Stage
 from pipeline.tuned import tuned_generator
-from reanimate.calibration import look_at, painted
+from reanimate.calibration import painted
 from reanimate.errors import ConfigError
 from reanimate.moves import mended, rehearsed
-from reanimate.smoothing import window_frames
+from reanimate.reading import read
 from reanimate.types import ATTRIBUTES, Float64
 
 FILE = "asked.npz"
@@ -23,19 +23,15 @@ MATCHED: Like = {"asked": (np.float64, (None, len(ATTRIBUTES)))}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchParams:
-    """How often and how finely movements are mended."""
+    """How often movements are mended."""
 
     rounds: int = 2
     """How often every frame is drawn and looked at; with 0, what the source shows is asked for."""
-    seconds: float = 0.4
-    """Window that what is missing is averaged over: landmarks err from frame to frame."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
         if not 0 <= self.rounds <= 100:
             raise ConfigError("rounds", f"{self.rounds} is not from 0 to 100")
-        if not 0 <= self.seconds <= 10:
-            raise ConfigError("seconds", f"{self.seconds} is not from 0 to 10")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +51,12 @@ def run(job: Job) -> None:
     if rounds:
         rehearsal, wanted = load_rehearsal(job.inputs["rehearsal"]), asked
         generator = tuned_generator(job.params.model, job.device, job.inputs["rehearsal"])
-        window = window_frames(job.params.seconds, pose.frame_rate)
         job.reporter.start("match", rounds * len(asked))
         for _ in range(rounds):
             codes = torch.from_numpy(identity.ws + rehearsed(rehearsal, asked)).float().to(job.device)
             pictures = painted(generator, codes, job.reporter.advance)
-            found = np.concatenate([look_at(some).expression for some in pictures])
-            asked = mended(rehearsal, wanted, asked, found, window)
+            found = np.concatenate([read(rehearsal.reader, some) for some in pictures])
+            asked = mended(rehearsal, wanted, asked, found)
         job.reporter.finish()
     save_arrays(job.folder / FILE, {"asked": asked}, MATCHED)
 
@@ -76,4 +71,4 @@ def load_asked(folder: Path) -> Float64:
     return asked
 
 
-STAGE = Stage("match", 2, ("identity", "pose", "rehearsal"), MatchStageParams, run)
+STAGE = Stage("match", 24, ("identity", "pose", "rehearsal"), MatchStageParams, run)

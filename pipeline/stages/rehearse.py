@@ -25,7 +25,8 @@ from reanimate.inversion.losses import LossName, make_loss
 from reanimate.inversion.rehearse import FINER, MARGIN, rehearse
 from reanimate.motion import canonical_frame
 from reanimate.moves import along, as_seen
-from reanimate.types import FaceTrack, Float32, Rehearsal, UInt8
+from reanimate.reading import read
+from reanimate.types import FaceTrack, Float32, Float64, Rehearsal, UInt8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,18 +76,22 @@ def run(job: Job) -> None:
             job.reporter.advance(done)
 
     seen, ws = to_tensor(picture[None]).to(job.device), torch.from_numpy(latents.ws[frame]).to(job.device)
-    rehearsal = rehearse(inverter, seen, points, ws, params.passes, not params.tune, report)
+    rehearsal = rehearse(inverter, seen, points, ws, params.passes, not params.tune, _look, report)
     save_rehearsal(job.folder, _as_seen(rehearsal, bundle.generator, ws))
     if params.tune:
         save_kernels(job.folder, bundle.generator)
     job.reporter.finish()
 
 
+def _look(pictures: UInt8) -> Float64:
+    return look_at(pictures).expression
+
+
 def _as_seen(rehearsal: Rehearsal, generator: Generator, ws: torch.Tensor) -> Rehearsal:
     """Places on the way through the poses, by what is seen of them: a soft picture shows less of an open mouth."""
     places = along(rehearsal)
     codes = ws + torch.from_numpy(np.concatenate([0 * places.offsets[:1], places.offsets])).to(ws)
-    found = look_at(np.concatenate(list(painted(generator, codes)))).expression
+    found = np.concatenate([read(rehearsal.reader, some) for some in painted(generator, codes)])
     return as_seen(places, found[1:] - found[0])
 
 
@@ -101,4 +106,4 @@ def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UI
     return wide, in_crop(track.landmarks[frame], quad, resolution)
 
 
-STAGE = Stage("rehearse", 10, ("clip", "track", "latents"), RehearseStageParams, run)
+STAGE = Stage("rehearse", 24, ("clip", "track", "latents"), RehearseStageParams, run)

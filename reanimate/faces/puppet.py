@@ -16,24 +16,25 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-OPENED = (0.02, 0.08)  # gaps between lips: up to the first nothing is seen between them, from the second all
+from reanimate.faces.relief import Relief
+
+OPENED = (0.0, 0.02)  # gaps between lips: up to the first nothing is seen between them, from the second all
 DARK, TONGUE = 0.25, 0.7  # of the lips' brightness
 TEETH = 0.85  # of the skin's
-_TEETH, _ROW = (0.07, 0.11), (0.6, 0.95)  # below the upper lip, and half mouths to the side, where teeth end
-_SHOWN = (0.03, 0.15)  # gaps between which they come out of the dark
+_TEETH, _ROW = (0.05, 0.09), (0.6, 0.95)  # below the upper lip, and half mouths to the side, where teeth end
+_SHOWN = (0.0, 0.03)  # gaps between which they come out of the dark
 _TONGUE = (0.5, 1.0)  # of the way down
 _PALE = 0.6  # of the skin's colour, that teeth do not have
 _ROUND = 0.6  # power of the lower lip's arch that an open mouth has: less is rounder
 _HALVED = 9  # times, the way that a place below the lip may have come
-_RIM = 0.01  # below where the lower lip was, over which the mouth gets dark
+_RIM = 0.002  # below where the lower lip was, over which the mouth gets dark
 _JAW = 2.5  # how much wider the lower lip's movement gets for each eye span below it
+RISES, SAGS = -0.05, 0.1  # of the gap, that the upper lip and the corners of the mouth go down
+_CHEEK, _ABOVE = 0.8, 0.15  # half mouths beside the corners and eye spans above the lips, over which that fades
+_ROUNDS = 4  # of looking for where a place came from
 _LEAST_CHIN = 0.1  # below the lip
 _NECK = 0.7  # below the chin, over which less and less follows the jaw
-_HEAD = (1.05, 1.25)  # half width and half height of the head
-_FLAT = 3  # power of the distance to the side, that depth falls with: eyes lie in front, cheeks bend away behind them
-_DEPTH, _NOSE, _NOSE_WIDTH = 0.5, 0.36, 0.22
-ROUNDS = 2  # of looking for where a place of a turned head came from
-_AROUND = 1.8  # sizes of the head, beyond which nothing turns with it
+UP = 0.8  # of how far they go outwards, that corners of a mouth go up
 _SOFT = 0.22  # width of what moves with a corner of the mouth or a brow
 _THIN = 1e-3  # nothing is divided by less
 _SIDE = 1.4  # eye spans from eyes to mouth, at least: turned heads have their eyes closer together
@@ -55,7 +56,7 @@ class Act:
     lids: torch.Tensor
     """How far the eyes close: 0 as in the photograph, 1 closed, less than 0 wider open."""
     smile: torch.Tensor
-    """How far the corners of the mouth go outwards, and half as far up."""
+    """How far the corners of the mouth go outwards; they go up with it."""
     brows: torch.Tensor
     """How far the brows go up."""
     yaw: torch.Tensor
@@ -77,14 +78,18 @@ class Puppets:
         upper, lower = _lips(points, *_frame(points, 60, 64))
         return (lower - upper) / _span(points)
 
+    def turned(self, chosen: torch.Tensor) -> torch.Tensor:
+        """[N] radians that heads are turned by in the photographs, about; see Act.yaw."""
+        return _head(self.points[chosen]).yaw
+
     def places(self, grid: torch.Tensor, chosen: torch.Tensor, act: Act) -> tuple[torch.Tensor, torch.Tensor]:
         """Where places [N, H, W, 2] of acting faces are in their photographs, and how much [N, 3, H, W] there is of a
         mouth that these do not show: of the dark, of the tongue on it, and of the teeth on both.
         """
         points = self.points[chosen]
-        grid = _turn(grid, points, act.yaw, act.pitch)
+        grid = _head(points).source(grid.flatten(1, 2), act.yaw, act.pitch).view_as(grid)
         grid = _pull(grid, points, act.smile, act.brows)
-        grid, inside = _open(grid, points, act.mouth)
+        grid, inside = _open(_follow(grid, points, act.mouth), points, act.mouth, grid)
         for eye in _EYES:
             grid = _close(grid, points, act.lids, *eye)
         return grid, inside
@@ -101,17 +106,17 @@ class Puppets:
         by = (act.mouth * span - (lower - upper))[:, None] * _jaw(along, below, (across[:, 8] - lower) / span)
         moving = torch.zeros_like(by)
         moving[:, _WITH_JAW] = 1
-        result = result + (by * moving)[..., None] * _down(axis)[:, None]
+        by = by * moving
+        by = by + _along_with((act.mouth - self.gap(chosen)) * span, along, (across + by) / span[:, None])
+        result = result + by[..., None] * _down(axis)[:, None]
         for corners, above, under, _ in _EYES:
             middle, axis, half = frame = _frame(points, *corners)
             height = _arch(points, under, frame) - _arch(points, above, frame)
             along = _local(points[:, list(above)], middle, axis)[0] / half[:, None]
             by = (act.lids * height)[:, None] * (1 - along.square()).clamp_min(0)
             result[:, list(above)] += by[..., None] * _down(axis)[:, None]
-        away = points[:, :, None] - _turn(
-            _pull(points[:, :, None], points, act.smile, act.brows), points, act.yaw, act.pitch, rounds=1
-        )
-        return result + away[:, :, 0]
+        pulled = _pull(points[:, :, None], points, act.smile, act.brows)[:, :, 0]
+        return _head(points).turned(result + points - pulled, act.yaw, act.pitch)
 
     def sample(self, chosen: torch.Tensor, act: Act, pictures: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
         """Acting faces [N, 3, H, W] from pictures [N, 3, S, S] at places [N, H, W, 2] in [-1, 1]."""
@@ -197,8 +202,12 @@ def _lips(points: torch.Tensor, *frame: torch.Tensor) -> tuple[torch.Tensor, tor
     return torch.minimum(upper, lower), torch.maximum(upper, lower)
 
 
-def _open(grid: torch.Tensor, points: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lips `wanted` apart: the lower one and the jaw move, the upper one stays."""
+def _open(
+    grid: torch.Tensor, points: torch.Tensor, wanted: torch.Tensor, head: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lips `wanted` apart: the lower one and the jaw move, the upper one stays. Teeth are the head's, where places of
+    the grid are at `head`.
+    """
     frame = _frame(points, 60, 64)
     middle, axis, half = frame
     span = _span(points)
@@ -226,9 +235,31 @@ def _open(grid: torch.Tensor, points: torch.Tensor, wanted: torch.Tensor) -> tup
     dark = _step((across - bottom) / _each(span), 0.0, _RIM) * _each(after)
     hidden = between * torch.maximum(dark, _each((1 - before) * (after - before)))
     tongue = _step((across - top) / (moved - top).clamp_min(_THIN), *_TONGUE)
-    teeth = (1 - _step((across - top) / _each(span), *_TEETH)) * (1 - _step(along.abs(), *_ROW))
+    teeth = (_local(head, middle, axis)[1] - _each(upper)) / _each(span)
+    teeth = (1 - _step(teeth, *_TEETH)) * (1 - _step(along.abs(), *_ROW))
     teeth = teeth * _each(_step(wanted, *_SHOWN))
     return _across(grid, axis, source - across), torch.stack([hidden, tongue * hidden, teeth * hidden], 1)
+
+
+def _along_with(by: torch.Tensor, along: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
+    """[N, ...] how far down places go with lips that part `by` [N], at half widths along them and eye spans below."""
+    wide = along.abs()
+    inner, outer = RISES + (SAGS - RISES) * wide.square(), SAGS * torch.exp(-((wide - 1) / _CHEEK).square() / 2)
+    near = torch.exp(-(below / torch.where(below < 0, _ABOVE, _NECK)).square() / 2)
+    return by.view(-1, *[1] * (along.dim() - 1)) * torch.where(wide < 1, inner, outer) * near
+
+
+def _follow(grid: torch.Tensor, points: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """What goes along with lips that part: the upper one rises, corners and cheeks go down."""
+    middle, axis, half = frame = _frame(points, 60, 64)
+    span = _span(points)
+    upper, lower = _lips(points, *frame)
+    by = wanted * span - (lower - upper)
+    along, across = _local(grid, middle, axis)
+    along, source = along / _each(half), across
+    for _ in range(_ROUNDS):
+        source = across - _along_with(by, along, source / _each(span))
+    return _across(grid, axis, source - across)
 
 
 def _close(
@@ -257,8 +288,8 @@ def _pull(grid: torch.Tensor, points: torch.Tensor, smile: torch.Tensor, brows: 
     _, axis, _ = _frame(points, 36, 45)
     down = _down(axis)
     ways = {
-        48: (-axis - 0.5 * down) * smile[:, None],
-        54: (axis - 0.5 * down) * smile[:, None],
+        48: (-axis - UP * down) * smile[:, None],
+        54: (axis - UP * down) * smile[:, None],
         19: -down * brows[:, None],
         24: -down * brows[:, None],
     }
@@ -268,28 +299,6 @@ def _pull(grid: torch.Tensor, points: torch.Tensor, smile: torch.Tensor, brows: 
     return grid
 
 
-def _turn(
-    grid: torch.Tensor, points: torch.Tensor, yaw: torch.Tensor, pitch: torch.Tensor, rounds: int = ROUNDS
-) -> torch.Tensor:
-    """The head turned about the middle between its eyes, which alignment holds."""
-    span = _span(points)
+def _head(points: torch.Tensor) -> Relief:
     _, axis, _ = _frame(points, 36, 45)
-    eyes = points[:, 36:48].mean(1)
-    middle = (eyes + points[:, 48:68].mean(1)) / 2
-
-    def depth(places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x, y = (distance / span.view(-1, *[1] * (distance.dim() - 1)) for distance in _local(places, middle, axis))
-        out = (x / _HEAD[0]).abs().pow(_FLAT) + (y / _HEAD[1]).square()
-        at = points[:, 30].view(len(points), *[1] * (places.dim() - 2), 2)
-        size = (span * _NOSE_WIDTH).view(-1, *[1] * (places.dim() - 2))
-        nose = torch.exp(-(places - at).square().sum(-1) / size.square() / 2)
-        return _DEPTH * (1 - out).clamp_min(0) + _NOSE * nose, out.sqrt()
-
-    there, _ = depth(eyes[:, None])
-    source = grid
-    for _ in range(rounds):  # how far a place has moved is known where it came from, not where it is
-        here, out = depth(source)
-        by = (here - _each(there[:, 0])) * _each(span) * (1 - _step(out, 1.0, _AROUND))
-        along, across = by * _each(torch.sin(yaw)), by * _each(torch.sin(pitch))
-        source = _across(grid - along[..., None] * axis[:, None, None], axis, -across)
-    return source
+    return Relief(points[:, 36:48].mean(1), axis, _span(points), points[:, 48:68].mean(1), points[:, 30])

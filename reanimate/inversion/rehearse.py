@@ -21,18 +21,22 @@ from reanimate.images import to_pictures
 from reanimate.inversion.invert import Inverter
 from reanimate.inversion.spaces import from_ws, to_ws
 from reanimate.inversion.tune import BATCH, tune
-from reanimate.types import ATTRIBUTES, Float32, Rehearsal
+from reanimate.reading import learn
+from reanimate.types import ATTRIBUTES, Float32, Float64, Int64, Rehearsal, UInt8
 
-MARGIN = 1.25  # side of the picture that is warped over that of a crop: what turns in was outside
+MARGIN = 1.5  # side of the picture that is warped over that of a crop: what turns in was outside
 FINER = 2  # px of it for one of the crop's, so that warping does not blur
 STEPS = {
-    "yaw": (-0.7, -0.35, 0.35, 0.7),  # radians; farther, a warp is no head any more
+    "yaw": (-0.5, -0.25, 0.25, 0.5),  # radians
     "pitch": (-0.3, -0.15, 0.15, 0.3),
     "mouth": (0.0, 0.07, 0.16, 0.3, 0.45),  # gaps
     "eyes": (-0.3, 0.35, 0.7, 1.0),  # how far they close
     "smile": (-0.06, -0.03, 0.04, 0.08),  # how far the corners go outwards
 }
 """What is shown beside the pose at rest; see puppet.Act."""
+FARTHEST = 0.7  # radians, that any head is turned by: one that is turned already turns less to that side
+UNSEEN = 0.03  # of a gap between lips, that may be hidden; more that is not seen is an error
+BELIEVED = (0.7, 1.3)  # of other movements
 NEAR = 0.03  # to the gap at rest: no pose of its own
 READ = 1.5  # of what the encoder reads, where learning begins: it understates movements
 ORDER = 2  # of the curve through an attribute's poses
@@ -47,10 +51,11 @@ def rehearse(
     ws: torch.Tensor,
     passes: int,
     fixed: bool,
+    look: Callable[[UInt8], Float64],
     report: Callable[[int, int], None],
 ) -> Rehearsal:
     """Offsets from a code [L, D] that move its face, by so many passes; `report` is told how many pictures' passes more
-    are done, of how many.
+    are done, of how many. `look` says what is seen in pictures [N, R, R, 3]: attributes [N, A], NaN where no face is.
 
     `picture` [1, 3, S, S] shows a crop and what is around it, S = FINER * MARGIN * R; `landmarks` [68, 2] are px of the
     crop. The inverter's generator is tuned to draw them, unless it is `fixed`.
@@ -58,11 +63,14 @@ def rehearse(
     generator, space = inverter.generator, inverter.params.space
     places = torch.from_numpy((2 * landmarks / generator.resolution - 1) / MARGIN).float().to(picture.device)
     puppets = Puppets(places[None])
-    kinds, act = _acts(float(puppets.gap(torch.zeros(1, dtype=torch.long))), picture.device)
+    face = torch.zeros(1, dtype=torch.long)
+    kinds, act = _acts(float(puppets.gap(face)), float(puppets.turned(face)), picture.device)
     shown, mixed = _shown(puppets, act), _mixed(act, min(MIXED, BATCH * passes))
     report(0, BATCH * passes)
     crops = _crops(puppets, act, picture, generator.resolution)
     targets = np.concatenate([to_pictures(crops), to_pictures(_crops(puppets, mixed, picture, generator.resolution))])
+    attribute = np.array([ATTRIBUTES.index(kind) for kind in kinds[1:]])
+    shown = believed(attribute, shown, look(targets[: len(shown)]))
     basis = torch.cat([_basis(act, act, fixed), _basis(mixed, act, fixed)])
     base = from_ws(generator, space, ws[None])
 
@@ -82,15 +90,18 @@ def rehearse(
         found = codes(directions, torch.arange(len(shown)))
     # where the generator is fixed, the pose at rest has moved too: what all have gained in likeness moves nothing
     offsets = (found[1:] - found[:1]).cpu().numpy()
-    attribute = np.array([ATTRIBUTES.index(kind) for kind in kinds[1:]])
-    return Rehearsal(attribute, shown[np.arange(1, len(shown)), attribute], shown[0], offsets)
+    reader = learn(targets, np.concatenate([_as_alone(poses, act, attribute, shown) for poses in (act, mixed)]))
+    return Rehearsal(attribute, shown[np.arange(1, len(shown)), attribute], shown[0], offsets, reader)
 
 
-def _acts(gap: float, device: torch.device) -> tuple[list[str], Act]:
+def _acts(gap: float, turned: float, device: torch.device) -> tuple[list[str], Act]:
     """What moves in every pose, nothing in the first, and the poses."""
     poses = [("", 0.0)]
     for name, steps in STEPS.items():
         poses += [(name, step) for step in steps if name != "mouth" or abs(step - gap) > NEAR]
+    farthest = max(STEPS["yaw"])
+    room = {side: min(1.0, max(FARTHEST - side * turned, NEAR) / farthest) for side in (-1, 1)}
+    poses = [(name, step * room[1 if step > 0 else -1] if name == "yaw" else step) for name, step in poses]
 
     def column(name: str, rest: float) -> torch.Tensor:
         return torch.tensor([step if kind == name else rest for kind, step in poses], device=device)
@@ -98,6 +109,41 @@ def _acts(gap: float, device: torch.device) -> tuple[list[str], Act]:
     smile, head = column("smile", 0), (column("yaw", 0), column("pitch", 0))
     act = Act(column("mouth", gap), column("eyes", 0), smile, column("rest", 0), *head)
     return [kind for kind, _ in poses], act
+
+
+def believed(attribute: Int64, shown: Float32, seen: Float64) -> Float32:
+    """[1 + M, A] how far poses, one at rest and M of one attribute each, are said to go: as far as is `seen` of them,
+    if that is not much more or less than they do, `shown`; both [1 + M, A]. Farther is never less.
+    """
+    result = shown.copy()
+    for i, name in enumerate(ATTRIBUTES):
+        if name == "eyes":  # landmarks hardly see lids
+            continue
+        mine = np.append(0, 1 + np.flatnonzero(attribute == i))
+        mine = mine[np.argsort(shown[mine, i], kind="stable")]
+        true = shown[mine, i].astype(np.float64)
+        if name == "mouth":
+            low, high, said = true - UNSEEN, true + UNSEEN, seen[mine, i]
+        else:
+            away = true - shown[0, i]
+            low, high = np.sort([BELIEVED[0] * away, BELIEVED[1] * away], 0) + shown[0, i]
+            said = seen[mine, i] - seen[0, i] + shown[0, i]
+        said = np.clip(np.where(np.isfinite(said), said, true), low, high)
+        result[mine, i] = np.maximum.accumulate(said)
+    return result
+
+
+def _as_alone(poses: Act, act: Act, attribute: Int64, shown: Float32) -> Float32:
+    """[N, A] what is seen of poses: of each attribute what is seen where it moves alone. `shown` [1 + M, A] says it of
+    `act`, of which the first is at rest and the others are of one `attribute` [M] each.
+    """
+    columns = []
+    for i, name in enumerate(ATTRIBUTES):
+        alone, now = (getattr(some, "lids" if name == "eyes" else name).cpu().numpy() for some in (act, poses))
+        mine = np.append(0, 1 + np.flatnonzero(attribute == i))
+        mine = mine[np.argsort(alone[mine], kind="stable")]
+        columns.append(np.interp(now, alone[mine], shown[mine, i]))
+    return np.stack(columns, 1).astype(np.float32)
 
 
 def _basis(act: Act, known: Act, shared: bool) -> torch.Tensor:

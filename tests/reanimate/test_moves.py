@@ -41,11 +41,16 @@ def test_what_moves_less_than_landmarks_err_is_still() -> None:
     np.testing.assert_allclose(moves[:, 2], noise[:, 2], atol=1e-6, err_msg="what moves is left as it was seen")
 
 
+def of(attribute: np.ndarray, shown: np.ndarray, rest: np.ndarray, offsets: np.ndarray) -> Rehearsal:
+    """A rehearsal whose pictures nobody reads."""
+    return Rehearsal(attribute, shown, rest, offsets, np.zeros((5, 2), np.float32))
+
+
 def rehearsal() -> Rehearsal:
     """Yaw at -20 and 20 degrees, and lips 0.3 apart where they are 0.1 apart at rest."""
     offsets = np.random.default_rng(0).normal(size=(3, 6, 8)).astype(np.float32)
     rest = np.array([0, 0, 0.1, 1, 0], np.float32)
-    return Rehearsal(np.array([0, 0, 2]), np.array([20, -20, 0.3], np.float32), rest, offsets)
+    return of(np.array([0, 0, 2]), np.array([20, -20, 0.3], np.float32), rest, offsets)
 
 
 def test_between_rehearsed_poses_codes_are_drawn_straight_and_beyond_them_they_stay() -> None:
@@ -105,7 +110,7 @@ def ramp() -> Rehearsal:
     shown = np.array([-20, 10, -10, 20, 0], np.float32)
     rest = np.array([0, 0, 0.1, 1, 0], np.float32)
     offsets = np.concatenate([shown[:4, None, None] * line, line[None]])
-    return Rehearsal(np.array([0, 0, 0, 0, 3]), shown, rest, offsets)
+    return of(np.array([0, 0, 0, 0, 3]), shown, rest, offsets)
 
 
 def test_places_lie_evenly_between_poses_and_a_little_beyond_them() -> None:
@@ -114,7 +119,7 @@ def test_places_lie_evenly_between_poses_and_a_little_beyond_them() -> None:
     expected = np.delete(np.arange(-7, 8), 7) * 10 / 3
     np.testing.assert_allclose(places.shown[yaw], expected, atol=1e-5)
     np.testing.assert_allclose(places.offsets[yaw], expected[:, None, None] * known.offsets[-1], rtol=1e-5, atol=1e-4)
-    np.testing.assert_array_equal(places.offsets[~yaw], known.offsets[4:], err_msg="lids keep the pose they have")
+    assert (places.attribute[~yaw] == 3).all() and places.shown[~yaw].min() < 0, "lids have places too"
     moves = np.array([[5.0, 0, 0.1, 1, 0], [-16, 0, 0.1, 0.5, 0]])
     np.testing.assert_allclose(rehearsed(places, moves), rehearsed(known, moves), rtol=1e-4, atol=1e-3)
 
@@ -129,12 +134,13 @@ def test_attribute_with_no_pose_or_one_has_as_many_places_as_it_can() -> None:
 
 def test_places_are_named_by_what_is_seen_of_them() -> None:
     places = along(ramp())
-    found = np.full((len(places.shown), 5), np.nan)
-    found[:, 0] = 0.8 * places.shown
-    named = as_seen(places, found)
+    found = np.zeros((len(places.shown), 5))
     yaw = places.attribute == 0
+    found[yaw, 0] = 0.8 * places.shown[yaw]
+    found[~yaw, 3] = places.shown[~yaw] - 1
+    named = as_seen(places, found)
     np.testing.assert_allclose(named.shown[yaw], 0.8 * places.shown[yaw], rtol=0.02)
-    np.testing.assert_array_equal(named.shown[~yaw], places.shown[~yaw])
+    np.testing.assert_allclose(named.shown[~yaw], places.shown[~yaw], atol=1e-6)
     moves = np.array([[8.0, 0, 0.1, 1, 0]])
     np.testing.assert_allclose(rehearsed(named, moves)[0], 10 * ramp().offsets[-1], rtol=0.03, atol=0.1)
 
@@ -142,10 +148,9 @@ def test_places_are_named_by_what_is_seen_of_them() -> None:
 def test_what_is_seen_of_a_place_rises_and_is_believed_within_bounds() -> None:
     places = along(ramp())
     found = np.zeros((len(places.shown), 5))
-    found[:, 0] = 0.8 * places.shown
     yaw = np.flatnonzero(places.attribute == 0)
-    found[yaw[10], 0] = -40  # landmarks err
-    found[yaw[3], 0] = np.nan  # no face
+    found[yaw, 0] = 0.8 * places.shown[yaw]
+    found[yaw[10], 0] = -40  # of one place something else is read
     named = as_seen(places, found).shown[yaw]
     assert (np.diff(named) >= 0).all()
     share = named / places.shown[yaw]
@@ -153,14 +158,12 @@ def test_what_is_seen_of_a_place_rises_and_is_believed_within_bounds() -> None:
     found[yaw, 0] = np.where(np.arange(14) < 11, 0.2, 2) * places.shown[yaw]
     share = as_seen(places, found).shown[yaw] / places.shown[yaw]
     np.testing.assert_allclose(share[[0, 13]], [0.4, 1.25], rtol=1e-5, err_msg="bounds of what is believed")
-    found[:] = np.nan
-    np.testing.assert_array_equal(as_seen(places, found).shown, places.shown)
 
 
 def wide() -> Rehearsal:
     """Yaw and pitch by 20 degrees, lips 0.4 apart, a smile by 0.1 to both sides."""
     attribute, shown = np.array([0, 0, 1, 1, 2, 4, 4]), np.array([-20, 20, -20, 20, 0.4, -0.1, 0.1], np.float32)
-    return Rehearsal(attribute, shown, np.array([0, 0, 0, 1, 0], np.float32), np.zeros((7, 6, 8), np.float32))
+    return of(attribute, shown, np.array([0, 0, 0, 1, 0], np.float32), np.zeros((7, 6, 8), np.float32))
 
 
 def movement() -> np.ndarray:
@@ -170,33 +173,21 @@ def movement() -> np.ndarray:
 
 def test_movements_that_interfere_are_mended_until_they_are_seen() -> None:
     wanted = movement()
-    mixing = np.diag([0.8, 0.7, 0.8, 0, 0.9])
+    mixing = np.diag([0.8, 0.7, 0.8, 0.5, 0.9])
     mixing[2, 1], mixing[1, 2], mixing[2, 4] = 15, 0.002, -0.2  # lips bend the head and narrow the smile
     asked, errors = wanted, []
     for _ in range(5):
-        found = asked @ mixing + [7, -3, 0, 0.3, 0.6]
-        missing = found - found.mean(0) - wanted + wanted.mean(0)
+        found = asked @ mixing + [7, -3, 0, 0.5, 0.6]  # heads and widths count about their means
+        missing = found - wanted
+        missing[:, [0, 1, 4]] -= missing[:, [0, 1, 4]].mean(0)
         errors.append(np.abs(missing).max(0)[[0, 1, 2, 4]])
-        found[:, 4] *= np.cos(np.radians(found[:, 0]))  # a turned head shows a narrower mouth
-        asked = mended(wide(), wanted, asked, found, 3)
+        asked = mended(wide(), wanted, asked, found)
     assert (errors[-1] < 0.2 * errors[0]).all()
-    np.testing.assert_array_equal(asked[:, 3], wanted[:, 3], err_msg="lids are hardly seen")
 
 
 def test_what_is_asked_for_is_never_far_from_what_is_wanted() -> None:
     wanted = movement()
     asked = wanted
     for _ in range(20):
-        asked = mended(wide(), wanted, asked, np.zeros((60, 5)), 3)  # nothing is ever seen to move
+        asked = mended(wide(), wanted, asked, np.zeros((60, 5)))  # nothing is ever seen to move
     np.testing.assert_allclose(np.abs(asked - wanted).max(0), [16, 16, 0.16, 0, 0.08], rtol=0.01)
-
-
-def test_nothing_is_missing_where_no_face_is_seen() -> None:
-    wanted = movement()
-    found = np.full((60, 5), np.nan)
-    np.testing.assert_array_equal(mended(wide(), wanted, wanted, found, 3), wanted)
-    found[:20] = wanted[:20]
-    found[:20, 2] += 0.05
-    asked = mended(wide(), wanted, wanted, found, 3)
-    np.testing.assert_allclose(asked[1:18, 2] - wanted[1:18, 2], -0.7 * 0.05, rtol=1e-4)
-    np.testing.assert_array_equal(asked[22:, 2], wanted[22:, 2])
