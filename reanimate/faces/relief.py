@@ -16,7 +16,7 @@ TIP = 0.47  # of the nose before the corners of the eyes
 BEHIND = 1.0  # the eyes, that the middle of the head is
 MOST = 0.7  # sine of the angle that a photographed head is thought to be turned by
 AROUND = 2.2  # sizes of the head, beyond which nothing turns with it
-STEPS, HALVED = 24, 4  # into the head, until it is met, and how often the last one is halved
+STEPS, HALVED = 12, 5  # into the head, until it is met, and how often the last one is halved
 
 
 class Relief:
@@ -49,8 +49,8 @@ class Relief:
         def at(depth: torch.Tensor) -> torch.Tensor:
             return (own - depth[..., None] * sine) / cosine
 
-        step = 2 * DEPTH / STEPS
-        depth = torch.full_like(own[..., 0], DEPTH)
+        step = (DEPTH + NOSE) / STEPS  # from in front of all noses to what lies behind the head, which is flat
+        depth = (DEPTH + NOSE - self._level).expand_as(own[..., 0])
         met = torch.zeros_like(depth, dtype=torch.bool)
         for _ in range(STEPS):
             met |= self._depth(at(depth - step)) >= depth - step
