@@ -18,7 +18,6 @@ import cv2
 import numpy as np
 import torch
 
-from reanimate.calibration import look_at
 from reanimate.checkpoints.bundle import load_bundle
 from reanimate.faces.detect import DlibDetector
 from reanimate.generators.protocol import Generator
@@ -51,11 +50,6 @@ def draw(generator: Generator, codes: torch.Tensor) -> UInt8:
     return np.stack([resize(picture, SIDE, SIDE) for picture in pictures])
 
 
-def seen(pictures: UInt8) -> Float64:
-    """[N, A] what landmarks see."""
-    return look_at(pictures).expression
-
-
 def performance(frames: int) -> Float64:
     """[frames, A] what the source shows over time, as in PoseDeltas.moves."""
     t = np.arange(frames) / frames
@@ -76,7 +70,7 @@ def perform(code: torch.Tensor, moves: Float64) -> UInt8:
     edge = round((MARGIN - 1) / 2 * inner)
     wide = cv2.copyMakeBorder(resize(picture, inner, inner), edge, edge, edge, edge, cv2.BORDER_REFLECT)
     points = landmarks * generator.resolution / SIDE
-    known = rehearse(inverter, to_tensor(wide[None]), points, code, PASSES, True, seen, lambda done, total: None)
+    known = rehearse(inverter, to_tensor(wide[None]), points, code, PASSES, True, lambda done, total: None)
     offsets = rehearsed(along(known), moves)
     return draw(generator, code + torch.from_numpy(offsets).float())
 

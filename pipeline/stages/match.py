@@ -71,4 +71,4 @@ def load_asked(folder: Path) -> Float64:
     return asked
 
 
-STAGE = Stage("match", 24, ("identity", "pose", "rehearsal"), MatchStageParams, run)
+STAGE = Stage("match", 26, ("identity", "pose", "rehearsal"), MatchStageParams, run)

@@ -24,9 +24,9 @@ from reanimate.inversion.invert import Inverter, InvertParams
 from reanimate.inversion.losses import LossName, make_loss
 from reanimate.inversion.rehearse import FINER, MARGIN, rehearse
 from reanimate.motion import canonical_frame
-from reanimate.moves import along, as_seen
+from reanimate.moves import along, as_others_see, as_seen
 from reanimate.reading import read
-from reanimate.types import FaceTrack, Float32, Float64, Rehearsal, UInt8
+from reanimate.types import FaceTrack, Float32, Rehearsal, UInt8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,23 +76,20 @@ def run(job: Job) -> None:
             job.reporter.advance(done)
 
     seen, ws = to_tensor(picture[None]).to(job.device), torch.from_numpy(latents.ws[frame]).to(job.device)
-    rehearsal = rehearse(inverter, seen, points, ws, params.passes, not params.tune, _look, report)
+    rehearsal = rehearse(inverter, seen, points, ws, params.passes, not params.tune, report)
     save_rehearsal(job.folder, _as_seen(rehearsal, bundle.generator, ws))
     if params.tune:
         save_kernels(job.folder, bundle.generator)
     job.reporter.finish()
 
 
-def _look(pictures: UInt8) -> Float64:
-    return look_at(pictures).expression
-
-
 def _as_seen(rehearsal: Rehearsal, generator: Generator, ws: torch.Tensor) -> Rehearsal:
     """Places on the way through the poses, by what is seen of them: a soft picture shows less of an open mouth."""
     places = along(rehearsal)
     codes = ws + torch.from_numpy(np.concatenate([0 * places.offsets[:1], places.offsets])).to(ws)
-    found = np.concatenate([read(rehearsal.reader, some) for some in painted(generator, codes)])
-    return as_seen(places, found[1:] - found[0])
+    pictures = np.concatenate(list(painted(generator, codes)))
+    found = read(rehearsal.reader, pictures)
+    return as_others_see(as_seen(places, found[1:] - found[0]), look_at(pictures).expression)
 
 
 def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UInt8, Float32]:
@@ -106,4 +103,4 @@ def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UI
     return wide, in_crop(track.landmarks[frame], quad, resolution)
 
 
-STAGE = Stage("rehearse", 24, ("clip", "track", "latents"), RehearseStageParams, run)
+STAGE = Stage("rehearse", 26, ("clip", "track", "latents"), RehearseStageParams, run)

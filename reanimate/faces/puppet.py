@@ -20,8 +20,8 @@ from reanimate.faces.relief import Relief
 
 OPENED = (0.0, 0.02)  # gaps between lips: up to the first nothing is seen between them, from the second all
 DARK, TONGUE = 0.25, 0.7  # of the lips' brightness
-TEETH = 0.85  # of the skin's
-_TEETH, _ROW = (0.05, 0.09), (0.6, 0.95)  # below the upper lip, and half mouths to the side, where teeth end
+TEETH = 1.05  # of the skin's
+_TEETH, _ROW = (0.03, 0.06), (0.6, 0.95)  # below the upper lip, and half mouths to the side, where teeth end
 _SHOWN = (0.0, 0.03)  # gaps between which they come out of the dark
 _TONGUE = (0.5, 1.0)  # of the way down
 _PALE = 0.6  # of the skin's colour, that teeth do not have

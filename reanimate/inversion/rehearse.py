@@ -22,7 +22,7 @@ from reanimate.inversion.invert import Inverter
 from reanimate.inversion.spaces import from_ws, to_ws
 from reanimate.inversion.tune import BATCH, tune
 from reanimate.reading import learn
-from reanimate.types import ATTRIBUTES, Float32, Float64, Int64, Rehearsal, UInt8
+from reanimate.types import ATTRIBUTES, Float32, Int64, Rehearsal
 
 MARGIN = 1.5  # side of the picture that is warped over that of a crop: what turns in was outside
 FINER = 2  # px of it for one of the crop's, so that warping does not blur
@@ -35,8 +35,6 @@ STEPS = {
 }
 """What is shown beside the pose at rest; see puppet.Act."""
 FARTHEST = 0.7  # radians, that any head is turned by: one that is turned already turns less to that side
-UNSEEN = 0.03  # of a gap between lips, that may be hidden; more that is not seen is an error
-BELIEVED = (0.7, 1.3)  # of other movements
 NEAR = 0.03  # to the gap at rest: no pose of its own
 READ = 1.5  # of what the encoder reads, where learning begins: it understates movements
 ORDER = 2  # of the curve through an attribute's poses
@@ -51,11 +49,10 @@ def rehearse(
     ws: torch.Tensor,
     passes: int,
     fixed: bool,
-    look: Callable[[UInt8], Float64],
     report: Callable[[int, int], None],
 ) -> Rehearsal:
     """Offsets from a code [L, D] that move its face, by so many passes; `report` is told how many pictures' passes more
-    are done, of how many. `look` says what is seen in pictures [N, R, R, 3]: attributes [N, A], NaN where no face is.
+    are done, of how many.
 
     `picture` [1, 3, S, S] shows a crop and what is around it, S = FINER * MARGIN * R; `landmarks` [68, 2] are px of the
     crop. The inverter's generator is tuned to draw them, unless it is `fixed`.
@@ -70,7 +67,6 @@ def rehearse(
     crops = _crops(puppets, act, picture, generator.resolution)
     targets = np.concatenate([to_pictures(crops), to_pictures(_crops(puppets, mixed, picture, generator.resolution))])
     attribute = np.array([ATTRIBUTES.index(kind) for kind in kinds[1:]])
-    shown = believed(attribute, shown, look(targets[: len(shown)]))
     basis = torch.cat([_basis(act, act, fixed), _basis(mixed, act, fixed)])
     base = from_ws(generator, space, ws[None])
 
@@ -91,7 +87,8 @@ def rehearse(
     # where the generator is fixed, the pose at rest has moved too: what all have gained in likeness moves nothing
     offsets = (found[1:] - found[:1]).cpu().numpy()
     reader = learn(targets, np.concatenate([_as_alone(poses, act, attribute, shown) for poses in (act, mixed)]))
-    return Rehearsal(attribute, shown[np.arange(1, len(shown)), attribute], shown[0], offsets, reader)
+    moved = shown[np.arange(1, len(shown)), attribute]
+    return Rehearsal(attribute, moved, shown[0], offsets, reader, moved)
 
 
 def _acts(gap: float, turned: float, device: torch.device) -> tuple[list[str], Act]:
@@ -109,28 +106,6 @@ def _acts(gap: float, turned: float, device: torch.device) -> tuple[list[str], A
     smile, head = column("smile", 0), (column("yaw", 0), column("pitch", 0))
     act = Act(column("mouth", gap), column("eyes", 0), smile, column("rest", 0), *head)
     return [kind for kind, _ in poses], act
-
-
-def believed(attribute: Int64, shown: Float32, seen: Float64) -> Float32:
-    """[1 + M, A] how far poses, one at rest and M of one attribute each, are said to go: as far as is `seen` of them,
-    if that is not much more or less than they do, `shown`; both [1 + M, A]. Farther is never less.
-    """
-    result = shown.copy()
-    for i, name in enumerate(ATTRIBUTES):
-        if name == "eyes":  # landmarks hardly see lids
-            continue
-        mine = np.append(0, 1 + np.flatnonzero(attribute == i))
-        mine = mine[np.argsort(shown[mine, i], kind="stable")]
-        true = shown[mine, i].astype(np.float64)
-        if name == "mouth":
-            low, high, said = true - UNSEEN, true + UNSEEN, seen[mine, i]
-        else:
-            away = true - shown[0, i]
-            low, high = np.sort([BELIEVED[0] * away, BELIEVED[1] * away], 0) + shown[0, i]
-            said = seen[mine, i] - seen[0, i] + shown[0, i]
-        said = np.clip(np.where(np.isfinite(said), said, true), low, high)
-        result[mine, i] = np.maximum.accumulate(said)
-    return result
 
 
 def _as_alone(poses: Act, act: Act, attribute: Int64, shown: Float32) -> Float32:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from reanimate.moves import along, as_seen, mended, moves_of, rehearsed, unexplained
+from reanimate.moves import along, as_others_see, as_seen, mended, moves_of, rehearsed, unexplained
 from reanimate.types import Rehearsal
 
 
@@ -43,7 +43,7 @@ def test_what_moves_less_than_landmarks_err_is_still() -> None:
 
 def of(attribute: np.ndarray, shown: np.ndarray, rest: np.ndarray, offsets: np.ndarray) -> Rehearsal:
     """A rehearsal whose pictures nobody reads."""
-    return Rehearsal(attribute, shown, rest, offsets, np.zeros((5, 2), np.float32))
+    return Rehearsal(attribute, shown, rest, offsets, np.zeros((5, 2), np.float32), shown)
 
 
 def rehearsal() -> Rehearsal:
@@ -158,6 +158,47 @@ def test_what_is_seen_of_a_place_rises_and_is_believed_within_bounds() -> None:
     found[yaw, 0] = np.where(np.arange(14) < 11, 0.2, 2) * places.shown[yaw]
     share = as_seen(places, found).shown[yaw] / places.shown[yaw]
     np.testing.assert_allclose(share[[0, 13]], [0.4, 1.25], rtol=1e-5, err_msg="bounds of what is believed")
+
+
+def gaps() -> Rehearsal:
+    """Lips 0.05 to 0.4 apart, 0.01 at rest, and mouths that are wider and narrower by 0.1."""
+    shown = np.array([0.05, 0.1, 0.2, 0.3, 0.4, -0.1, 0.1], np.float32)
+    rest = np.array([0, 0, 0.01, 1, 0], np.float32)
+    return of(np.array([2, 2, 2, 2, 2, 4, 4]), shown, rest, np.zeros((7, 6, 8), np.float32))
+
+
+def test_mouths_are_named_by_what_others_see_of_them_if_it_is_near() -> None:
+    known = gaps()
+    seen = np.zeros((8, 5))
+    seen[:, 2] = [0, 0.01, 0.06, 0.18, 0.22, 0.22, 0, 0]
+    seen[:, 4] = [0.6, 0, 0, 0, 0, 0, 0.52, 0.75]
+    named = as_others_see(known, seen)
+    np.testing.assert_allclose(named.shown, [0.01, 0.06, 0.18, 0.25, 0.35, -0.08, 0.13], atol=1e-6)
+    np.testing.assert_allclose(named.rest, [0, 0, 0, 1, 0], atol=1e-6)
+    np.testing.assert_array_equal(named.read, known.read)
+    seen[:] = np.nan
+    blind = as_others_see(known, seen)
+    np.testing.assert_allclose(blind.shown, known.shown, atol=1e-6)
+    np.testing.assert_allclose(blind.rest, known.rest, atol=1e-6)
+
+
+def test_what_is_seen_of_one_mouth_alone_and_less_of_a_wider_one_are_not_believed() -> None:
+    seen = np.zeros((8, 5))
+    seen[:, 2] = [0.01, 0.05, 0.13, 0.07, 0.3, 0.4, 0, 0]  # 0.13 and 0.07 stand the wrong way round
+    seen[:, 4] = [0.6, 0, 0, 0, 0, 0, 0.5, 0.7]
+    named = as_others_see(gaps(), seen).shown[:5]
+    assert (np.diff(named) >= 0).all() and named[1] <= 0.13
+
+
+def test_what_is_read_is_called_by_the_name_of_the_places_that_look_so() -> None:
+    wanted = movement()
+    known = wide()
+    known = replace(known, read=np.where(known.attribute == 2, known.shown + 0.05, known.shown).astype(np.float32))
+    found = wanted.copy()
+    found[:, 2] += 0.05
+    np.testing.assert_allclose(mended(known, wanted, wanted, found), wanted, atol=1e-6)
+    asked = mended(known, wanted, wanted, wanted)
+    np.testing.assert_allclose(asked[:, 2] - wanted[:, 2], 0.7 * 0.05, atol=1e-6)
 
 
 def wide() -> Rehearsal:

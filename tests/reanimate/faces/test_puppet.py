@@ -122,7 +122,7 @@ def test_nothing_folds_beside_wide_mouths() -> None:
 def test_teeth_have_less_colour_than_the_skin_and_end_before_the_corners() -> None:
     puppets = faces_with(0.0)
     red = torch.tensor([0.6, -0.4, -0.4]).view(1, 3, 1, 1).expand(len(ROLLS), 3, SIDE, SIDE)
-    wide, down = acting(puppets, mouth=0.3), 0.04 * span_px(faces_with(8.0))
+    wide, down = acting(puppets, mouth=0.3), 0.01 * span_px(faces_with(8.0))
     tooth = puppets.sample(CHOSEN, wide, red, px(puppets, UPPER_LIP, down=down))
     assert (tooth[:, 0] - tooth[:, 1] < 0.5).all() and (tooth[:, 0] > tooth[:, 1]).all()
     assert torch.allclose(tooth.mean((1, 2, 3)) + 1, TEETH * (red.mean((1, 2, 3)) + 1), atol=0.05)
