@@ -57,7 +57,6 @@ REHEARSAL: Like = {
     "rest": (np.float32, (len(ATTRIBUTES),)),
     "offsets": (np.float32, (None, None, None)),
     "reader": (np.float32, (len(ATTRIBUTES), None)),
-    "read": (np.float32, (None,)),
 }
 IDENTITY: Like = {"ws": (np.float32, (None, None)), "attributes": (np.float32, (len(ATTRIBUTES),))}
 
@@ -264,9 +263,7 @@ def load_rehearsal(folder: Path) -> Rehearsal:
     """
     path = folder / "rehearsal.npz"
     arrays = load_arrays(path, REHEARSAL)
-    _check(
-        path, len({len(arrays[name]) for name in ("attribute", "shown", "offsets", "read")}) == 1, "not so many poses"
-    )
+    _check(path, len({len(arrays[name]) for name in ("attribute", "shown", "offsets")}) == 1, "not so many poses")
     _check(path, all(np.isfinite(array).all() for array in arrays.values()), "poses that are not finite")
     return Rehearsal(**arrays)
 

@@ -14,7 +14,8 @@ from scipy.ndimage import median_filter
 from scipy.optimize import isotonic_regression
 
 from reanimate.motion import interpolate_missing
-from reanimate.types import HEAD, Bool, Float32, Float64, Rehearsal, shots
+from reanimate.smoothing import gaussian
+from reanimate.types import ATTRIBUTES, HEAD, Bool, Float32, Float64, Rehearsal, shots
 
 OPEN = 0.8  # quantile of a shot's frames in which eyes are as open as they mostly are
 LIDS = ((0.45, 0.85, 1.1, 1.4), (0.0, 1.0, 1.0, 1.3))
@@ -28,9 +29,8 @@ CENTRED = np.array([True, True, False, False, True])  # [A] what is measured fro
 BETWEEN = 3  # places that are looked at for each pose
 TOGETHER = 3  # order of the norm of turning and nodding: 2 bounds them by an ellipse, more leaves more of the corners
 BEYOND = 1 / 3  # poses, that are gone past the last one: farther, faces dissolve
-GAP, WIDTH = 2, 4  # of ATTRIBUTES
-HIDDEN = (0.05, 0.03)  # of a gap between lips, that others may see less or more of than is drawn
-SOFTER = (0.7, 1.3)  # of a mouth's widening
+YAW, GAP, WIDTH = (ATTRIBUTES.index(name) for name in ("yaw", "mouth", "smile"))
+NEARLY = {GAP: (0.05, 0.03), WIDTH: (0.04, 0.04)}  # eye spans, that landmarks may see less and more than there is
 BELIEVED = (0.4, 1.25)  # of a movement: what is read of one place may be an error
 MENDED = 0.7  # of what is missing, that is asked for more
 FARTHEST = 0.4  # of how far an attribute's places reach, that is ever asked for more or less
@@ -96,7 +96,7 @@ def along(rehearsal: Rehearsal) -> Rehearsal:
         parts.append((np.full(int(moved.sum()), i), shown[moved], offsets[moved]))
     attribute, shown, offsets = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     shown, offsets = shown.astype(np.float32), offsets.astype(np.float32)
-    return replace(rehearsal, attribute=attribute, shown=shown, offsets=offsets, read=shown)
+    return replace(rehearsal, attribute=attribute, shown=shown, offsets=offsets)
 
 
 def as_seen(rehearsal: Rehearsal, found: Float64) -> Rehearsal:
@@ -115,40 +115,35 @@ def as_seen(rehearsal: Rehearsal, found: Float64) -> Rehearsal:
         at = np.searchsorted(asked, 0.0)
         way = isotonic_regression(np.insert(share * asked, at, 0.0)).x
         shown[mine] = rehearsal.rest[i] + np.delete(way - way[at], at)  # at rest nothing moves
-    named = shown.astype(np.float32)
-    return replace(rehearsal, shown=named, read=named)
+    return replace(rehearsal, shown=shown.astype(np.float32))
 
 
-def as_others_see(rehearsal: Rehearsal, seen: Float64) -> Rehearsal:
-    """The same, with mouths named by what landmarks see: `seen` [1 + M, A] of the place at rest and of all others, NaN
-    where there is no face. If it is near what is read: a narrow gap that is drawn softly is a gap to nobody.
+def as_others_see(true: Float64, seen: Float64) -> Float64:
+    """[T, A] what frames show, `true`, but for mouths, which are as open and as wide as landmarks say, `seen`, NaN
+    where there is no face; if that is near. A gap of two px that is drawn softly is none.
     """
-    shown, rest = rehearsal.shown.astype(np.float64), rehearsal.rest.astype(np.float64)
-    for i in (GAP, WIDTH):
-        mine = np.append(0, 1 + np.flatnonzero(rehearsal.attribute == i))
-        mine = mine[np.argsort(np.append(rest[i], shown)[mine], kind="stable")]
-        true, said = np.append(rest[i], shown)[mine], seen[mine, i]
-        if CENTRED[i]:
-            said = said - seen[0, i] + rest[i]
-            low, high = np.sort([share * (true - rest[i]) for share in SOFTER], 0) + rest[i]
-        else:
-            low, high = true - HIDDEN[0], true + HIDDEN[1]
-        said = median_filter(np.where(np.isfinite(said), said, true), 3, mode="nearest")
-        named = isotonic_regression(np.clip(said, low, high)).x
-        shown[mine[mine > 0] - 1], rest[i] = named[mine > 0], named[mine == 0].item()
-    return replace(rehearsal, shown=shown.astype(np.float32), rest=rest.astype(np.float32))
+    said, result = seen.copy(), true.copy()
+    said[:, WIDTH] /= np.cos(np.radians(said[:, YAW]))
+    known = np.isfinite(said).all(1)
+    if known.any():
+        said[:, WIDTH] += (true[known, WIDTH] - said[known, WIDTH]).mean()
+    for i, (less, more) in NEARLY.items():
+        near = np.clip(said[:, i], true[:, i] - less, true[:, i] + more)
+        result[:, i] = np.where(known, near, true[:, i])
+    return result
 
 
-def mended(rehearsal: Rehearsal, wanted: Float64, asked: Float64, found: Float64) -> Float64:
+def mended(rehearsal: Rehearsal, wanted: Float64, asked: Float64, found: Float64, window: int) -> Float64:
     """[T, A] what to ask for instead of `asked` so that `wanted` is seen, where `found` was; all [T, A].
 
     Movements that are rehearsed one at a time interfere when they are added: lips that open narrow a smile and seem to
-    bend a head. What is missing is asked for in addition. What was `found` was read, and is called as places are that
-    look so. Heads and widths are compared about their means.
+    bend a head. What is missing is asked for in addition, of mouths averaged over a `window` of frames, since landmarks
+    err from one to the next. Heads and widths are compared about their means.
     """
-    named = np.stack([np.interp(found[:, i], *_names(rehearsal, i)) for i in range(found.shape[1])], 1)
-    missing = wanted - named
+    missing = wanted - found
     missing -= np.where(CENTRED, missing.mean(0), 0)
+    mouths = list(NEARLY)
+    missing[:, mouths] = gaussian(missing[:, mouths].astype(np.float32), window)
     low, high = _reach(rehearsal)
     most = FARTHEST * (high - low)
     return np.asarray(np.clip(asked + MENDED * missing, wanted - most, wanted + most))
@@ -185,19 +180,6 @@ def _reach(rehearsal: Rehearsal) -> tuple[Float64, Float64]:
     np.minimum.at(low, rehearsal.attribute, rehearsal.shown)
     np.maximum.at(high, rehearsal.attribute, rehearsal.shown)
     return low, high
-
-
-def _names(rehearsal: Rehearsal, attribute: int) -> tuple[Float64, Float64]:
-    """What is read of an attribute's places, rising, and how far they are said to go, [K + 2] each, and beyond."""
-    mine = rehearsal.attribute == attribute
-    read, shown = (np.sort(some[mine].astype(np.float64)) for some in (rehearsal.read, rehearsal.shown))
-    if not len(read):
-        read = shown = np.zeros(1)
-    far = np.array([-1e3, 1e3])
-    return (
-        np.concatenate([read[:1] + far[:1], read, read[-1:] + far[1:]]),
-        np.concatenate([shown[:1] + far[:1], shown, shown[-1:] + far[1:]]),
-    )
 
 
 def _in_order(rehearsal: Rehearsal, attribute: int) -> tuple[Float64, Float64]:

@@ -116,8 +116,6 @@ class Rehearsal:
     """[M, L, D] from the code at rest."""
     reader: Float32
     """[A, 1 + P] what its pictures show, by their px; see `reading`."""
-    read: Float32
-    """[M] what is read of the poses so, which may be more or less than what others see of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

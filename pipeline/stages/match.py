@@ -11,13 +11,15 @@ import torch
 from pipeline.artefacts import Like, load_arrays, load_deltas, load_identity, load_rehearsal, save_arrays
 from pipeline.stage import Job, Stage
 from pipeline.tuned import tuned_generator
-from reanimate.calibration import painted
+from reanimate.calibration import look_at, painted
 from reanimate.errors import ConfigError
-from reanimate.moves import mended, rehearsed
+from reanimate.moves import as_others_see, mended, rehearsed
 from reanimate.reading import read
+from reanimate.smoothing import window_frames
 from reanimate.types import ATTRIBUTES, Float64
 
 FILE = "asked.npz"
+WINDOW = 0.4  # seconds that what is missing of mouths is averaged over
 MATCHED: Like = {"asked": (np.float64, (None, len(ATTRIBUTES)))}
 
 
@@ -51,12 +53,14 @@ def run(job: Job) -> None:
     if rounds:
         rehearsal, wanted = load_rehearsal(job.inputs["rehearsal"]), asked
         generator = tuned_generator(job.params.model, job.device, job.inputs["rehearsal"])
+        window = window_frames(WINDOW, pose.frame_rate)
         job.reporter.start("match", rounds * len(asked))
         for _ in range(rounds):
             codes = torch.from_numpy(identity.ws + rehearsed(rehearsal, asked)).float().to(job.device)
             pictures = painted(generator, codes, job.reporter.advance)
-            found = np.concatenate([read(rehearsal.reader, some) for some in pictures])
-            asked = mended(rehearsal, wanted, asked, found)
+            found = [(read(rehearsal.reader, some), look_at(some).expression) for some in pictures]
+            true, seen = (np.concatenate(parts) for parts in zip(*found, strict=True))
+            asked = mended(rehearsal, wanted, asked, as_others_see(true, seen), window)
         job.reporter.finish()
     save_arrays(job.folder / FILE, {"asked": asked}, MATCHED)
 
@@ -71,4 +75,4 @@ def load_asked(folder: Path) -> Float64:
     return asked
 
 
-STAGE = Stage("match", 26, ("identity", "pose", "rehearsal"), MatchStageParams, run)
+STAGE = Stage("match", 29, ("identity", "pose", "rehearsal"), MatchStageParams, run)

@@ -14,7 +14,7 @@ from pipeline.stage import Job, Stage
 from pipeline.stages.clip import open_clip
 from pipeline.stages.decompose import attributes
 from pipeline.tuned import save_kernels
-from reanimate.calibration import look_at, painted
+from reanimate.calibration import painted
 from reanimate.checkpoints.bundle import load_bundle
 from reanimate.errors import ConfigError, MediaError
 from reanimate.faces.align import crop_around, in_crop
@@ -24,7 +24,7 @@ from reanimate.inversion.invert import Inverter, InvertParams
 from reanimate.inversion.losses import LossName, make_loss
 from reanimate.inversion.rehearse import FINER, MARGIN, rehearse
 from reanimate.motion import canonical_frame
-from reanimate.moves import along, as_others_see, as_seen
+from reanimate.moves import along, as_seen
 from reanimate.reading import read
 from reanimate.types import FaceTrack, Float32, Rehearsal, UInt8
 
@@ -87,9 +87,8 @@ def _as_seen(rehearsal: Rehearsal, generator: Generator, ws: torch.Tensor) -> Re
     """Places on the way through the poses, by what is seen of them: a soft picture shows less of an open mouth."""
     places = along(rehearsal)
     codes = ws + torch.from_numpy(np.concatenate([0 * places.offsets[:1], places.offsets])).to(ws)
-    pictures = np.concatenate(list(painted(generator, codes)))
-    found = read(rehearsal.reader, pictures)
-    return as_others_see(as_seen(places, found[1:] - found[0]), look_at(pictures).expression)
+    found = np.concatenate([read(rehearsal.reader, some) for some in painted(generator, codes)])
+    return as_seen(places, found[1:] - found[0])
 
 
 def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UInt8, Float32]:
@@ -103,4 +102,4 @@ def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UI
     return wide, in_crop(track.landmarks[frame], quad, resolution)
 
 
-STAGE = Stage("rehearse", 26, ("clip", "track", "latents"), RehearseStageParams, run)
+STAGE = Stage("rehearse", 29, ("clip", "track", "latents"), RehearseStageParams, run)

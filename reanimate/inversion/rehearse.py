@@ -87,8 +87,7 @@ def rehearse(
     # where the generator is fixed, the pose at rest has moved too: what all have gained in likeness moves nothing
     offsets = (found[1:] - found[:1]).cpu().numpy()
     reader = learn(targets, np.concatenate([_as_alone(poses, act, attribute, shown) for poses in (act, mixed)]))
-    moved = shown[np.arange(1, len(shown)), attribute]
-    return Rehearsal(attribute, moved, shown[0], offsets, reader, moved)
+    return Rehearsal(attribute, shown[np.arange(1, len(shown)), attribute], shown[0], offsets, reader)
 
 
 def _acts(gap: float, turned: float, device: torch.device) -> tuple[list[str], Act]:

@@ -88,10 +88,10 @@ def test_latents_deltas_and_identity_come_back(tmp_path: Path) -> None:
 
 
 def test_rehearsal_comes_back_and_a_broken_one_is_refused(tmp_path: Path) -> None:
-    rehearsal = Rehearsal(np.array([0, 2, 2]), noise(3), noise(5), noise(3, 2, 4), noise(5, 7), noise(3))
+    rehearsal = Rehearsal(np.array([0, 2, 2]), noise(3), noise(5), noise(3, 2, 4), noise(5, 7))
     save_rehearsal(tmp_path, rehearsal)
     found = load_rehearsal(tmp_path)
-    for name in ("attribute", "shown", "rest", "offsets", "reader", "read"):
+    for name in ("attribute", "shown", "rest", "offsets", "reader"):
         np.testing.assert_array_equal(getattr(found, name), getattr(rehearsal, name))
     for broken in (replace(rehearsal, shown=noise(2)), replace(rehearsal, rest=np.full(5, np.nan, np.float32))):
         save_rehearsal(tmp_path, broken)

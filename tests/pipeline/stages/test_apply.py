@@ -95,7 +95,6 @@ def rehearsed_job(folder: Path, params: apply.ApplyParams) -> Job:
         rest=np.array([0, 0, 0, 1, 0], np.float32),
         offsets=np.stack([np.full((4, 8), -4.0), np.full((4, 8), 4.0)]).astype(np.float32),
         reader=np.zeros((5, 2), np.float32),
-        read=np.array([-20, 20], np.float32),
     )
     save_rehearsal(folder / "rehearsal", poses)
     (folder / "asked").mkdir()

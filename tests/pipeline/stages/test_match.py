@@ -43,7 +43,7 @@ def turning() -> tuple[Identity, Rehearsal]:
     moves = np.tile(rest, (21, 1))
     moves[:, 0] = known_yaw
     reader = learn(to_pictures(taught), moves)
-    return Identity(middle.numpy()), Rehearsal(np.zeros(2, np.int64), shown, rest, offsets, reader, shown)
+    return Identity(middle.numpy()), Rehearsal(np.zeros(2, np.int64), shown, rest, offsets, reader)
 
 
 def asked(folder: Path, turning: tuple[Identity, Rehearsal], moves: Float64 | None, rounds: int) -> Float64:
