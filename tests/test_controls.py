@@ -52,30 +52,44 @@ def correlations(a: np.ndarray, b: np.ndarray) -> list[float]:
     return [float(np.corrcoef(a[:, i], b[:, i])[0, 1]) for i in range(a.shape[1])]
 
 
+def filmed(face_video: Path, count: int) -> np.ndarray:
+    """[count, H, W, 3] of the example."""
+    return np.stack(list(islice(frames(face_video, probe(face_video)), count)))
+
+
+def performed(cache: Path, clip: Path, pictures: np.ndarray, target: Path) -> np.ndarray:
+    """[T, 2] yaw and mouth of the target that moves as the pictures do."""
+    return shown(moved(cache, write_clip(clip, np.ascontiguousarray(pictures)), target))
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("count", [SMALL, WHOLE])
-def test_reversed_and_doubled_clips_give_the_same_performance_reversed_and_doubled(
+def test_reversed_clip_gives_the_same_performance_reversed(
     face_video: Path, face_picture: Path, tmp_path: Path, count: int
 ) -> None:
-    pictures = np.stack(list(islice(frames(face_video, probe(face_video)), count)))
-    cuts: dict[str, np.ndarray] = {
-        "forward": pictures, "backward": pictures[::-1], "twice": np.concatenate([pictures, pictures])
-    }  # fmt: skip
-    curves = {}
-    for name, these in cuts.items():
-        clip = write_clip(tmp_path / f"{name}.mp4", np.ascontiguousarray(these))
-        curves[name] = shown(moved(tmp_path / "cache", clip, face_picture))
-    assert min(correlations(curves["forward"], curves["backward"][::-1])) >= 0.98
-    for half in (curves["twice"][:count], curves["twice"][count:]):
-        assert min(correlations(curves["forward"], half)) >= 0.98
+    pictures, cache = filmed(face_video, count), tmp_path / "cache"
+    forward = performed(cache, tmp_path / "forward.mp4", pictures, face_picture)
+    backward = performed(cache, tmp_path / "backward.mp4", pictures[::-1], face_picture)
+    assert min(correlations(forward, backward[::-1])) >= 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_doubled_clip_gives_the_same_performance_twice(face_video: Path, face_picture: Path, tmp_path: Path) -> None:
+    """Filters reach half a second over the seam, which is no cut: the clip is long enough for them."""
+    pictures, cache = filmed(face_video, WHOLE), tmp_path / "cache"
+    once = performed(cache, tmp_path / "once.mp4", pictures, face_picture)
+    twice = performed(cache, tmp_path / "twice.mp4", np.concatenate([pictures, pictures]), face_picture)
+    for half in (twice[:WHOLE], twice[WHOLE:]):
+        assert min(correlations(once, half)) >= 0.98
 
 
 @pytest.mark.parametrize("count", [SMALL, pytest.param(WHOLE, marks=pytest.mark.slow)])
 def test_source_that_is_its_own_target_is_reconstructed(
     face_video: Path, face_frames: np.ndarray, tmp_path: Path, count: int
 ) -> None:
-    pictures = np.stack(list(islice(frames(face_video, probe(face_video)), count)))
-    clip = write_clip(tmp_path / "clip.mp4", pictures)
+    clip = write_clip(tmp_path / "clip.mp4", filmed(face_video, count))
     made = moved(tmp_path / "cache", clip, clip)
     crops = open_frames(made["source/align"] / "crops.npy")
     with torch.no_grad():
