@@ -82,7 +82,7 @@ def test_tuned_model_draws_the_target_more_like_itself(face_picture: Path, tmp_p
     rows, columns = np.indices(picture.shape[:2]) * 24 // picture.shape[0]
     picture += np.where((rows + columns) % 2, 12, -12)[..., None]  # no code draws chequered people
     write_image(strange, picture.clip(0, 255).astype(np.uint8))
-    sets = ("invert.first_steps=60", "rehearse.passes=60")
+    sets = ("invert.first_steps=60", "rehearse.passes=120")
     _, identity, folder = rehearsed(tmp_path / "cache", strange, "faces", *sets)
     opened, store = open_model("faces"), Store(tmp_path / "cache")
     made = execute([*clip_nodes("target", strange, opened, settings(opened)).values()][:2], store)
