@@ -7,9 +7,9 @@ head pose, lips, lids and width of the mouth apart.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
+from reanimate.images import resize
 from reanimate.types import Float32, Float64, UInt8
 
 SIDE, EDGE = 32, 4  # px that pictures are reduced to, and how many are left out at each edge: hair and background
@@ -38,5 +38,5 @@ def read(reader: Float32, pictures: UInt8) -> Float64:
 
 def _values(pictures: UInt8) -> Float64:
     """[N, P] of the middle of pictures, from 0 to 1."""
-    small = [cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for picture in pictures]
+    small = [resize(picture, SIDE, SIDE) for picture in pictures]
     return np.stack(small)[:, EDGE:-EDGE, EDGE:-EDGE].reshape(len(pictures), -1) / 255.0

@@ -30,6 +30,7 @@ FLOORS = {
     "reanimate.pose_file": 1,
     "reanimate.agreement": 1,
     "reanimate.images": 1,
+    "reanimate.reading": 1,
     "reanimate.video": 2,
     "reanimate.faces": 2,
     "reanimate.generators": 2,

@@ -26,14 +26,12 @@ _SHOWN = (0.0, 0.03)  # gaps between which they come out of the dark
 _TONGUE = (0.5, 1.0)  # of the way down
 _PALE = 0.6  # of the skin's colour, that teeth do not have
 _ROUND = 0.6  # power of the lower lip's arch that an open mouth has: less is rounder
-_HALVED = 9  # times, the way that a place below the lip may have come
+_HALVED, _ROUNDS = 9, 4  # of looking for where a place below the lip, and one that goes along, came from
 _RIM = 0.002  # below where the lower lip was, over which the mouth gets dark
 _JAW = 2.5  # how much wider the lower lip's movement gets for each eye span below it
 RISES, SAGS = -0.05, 0.1  # of the gap, that the upper lip and the corners of the mouth go down
 _CHEEK, _ABOVE = 0.8, 0.15  # half mouths beside the corners and eye spans above the lips, over which that fades
-_ROUNDS = 4  # of looking for where a place came from
-_LEAST_CHIN = 0.1  # below the lip
-_NECK = 0.7  # below the chin, over which less and less follows the jaw
+_LEAST_CHIN, _NECK = 0.1, 0.7  # below the lip, and below the chin, over which less and less follows the jaw
 UP = 0.8  # of how far they go outwards, that corners of a mouth go up
 _SOFT = 0.22  # width of what moves with a corner of the mouth or a brow
 _THIN = 1e-3  # nothing is divided by less
@@ -104,10 +102,9 @@ class Puppets:
         along = along / half[:, None]
         below = (across - lower[:, None] * (1 - along.square()).clamp_min(0)).clamp_min(0) / span[:, None]
         by = (act.mouth * span - (lower - upper))[:, None] * _jaw(along, below, (across[:, 8] - lower) / span)
-        moving = torch.zeros_like(by)
-        moving[:, _WITH_JAW] = 1
-        by = by * moving
-        by = by + _along_with((act.mouth - self.gap(chosen)) * span, along, (across + by) / span[:, None])
+        jaw = torch.zeros_like(by)
+        jaw[:, _WITH_JAW] = by[:, _WITH_JAW]
+        by = jaw + _along_with((act.mouth - self.gap(chosen)) * span, along, (across + jaw) / span[:, None])
         result = result + by[..., None] * _down(axis)[:, None]
         for corners, above, under, _ in _EYES:
             middle, axis, half = frame = _frame(points, *corners)
@@ -252,8 +249,7 @@ def _along_with(by: torch.Tensor, along: torch.Tensor, below: torch.Tensor) -> t
 def _follow(grid: torch.Tensor, points: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """What goes along with lips that part: the upper one rises, corners and cheeks go down."""
     middle, axis, half = frame = _frame(points, 60, 64)
-    span = _span(points)
-    upper, lower = _lips(points, *frame)
+    span, (upper, lower) = _span(points), _lips(points, *frame)
     by = wanted * span - (lower - upper)
     along, across = _local(grid, middle, axis)
     along, source = along / _each(half), across
