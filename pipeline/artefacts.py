@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pipeline.config import convert
 from pipeline.disk import damaged, disk_errors, load_json, save_json
 from pipeline.streams import FrameWriter, RecordLog, open_frames, read_npy_header
+from reanimate.reading import SIZE
 from reanimate.types import ATTRIBUTES, FaceTrack, Float32, Identity, Latents, PoseDeltas, Rehearsal, VideoInfo
 
 __all__ = [
@@ -56,7 +57,7 @@ REHEARSAL: Like = {
     "shown": (np.float32, (None,)),
     "rest": (np.float32, (len(ATTRIBUTES),)),
     "offsets": (np.float32, (None, None, None)),
-    "reader": (np.float32, (len(ATTRIBUTES), None)),
+    "reader": (np.float32, (len(ATTRIBUTES), SIZE)),
 }
 IDENTITY: Like = {"ws": (np.float32, (None, None)), "attributes": (np.float32, (len(ATTRIBUTES),))}
 

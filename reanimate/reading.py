@@ -13,11 +13,12 @@ from reanimate.images import resize
 from reanimate.types import Float32, Float64, UInt8
 
 SIDE, EDGE = 32, 4  # px that pictures are reduced to, and how many are left out at each edge: hair and background
+SIZE = 1 + 3 * (SIDE - 2 * EDGE) ** 2  # of a reader, for each attribute
 RIDGE = 0.01  # of the mean square of what is left
 
 
 def learn(pictures: UInt8, shown: Float32) -> Float32:
-    """[A, 1 + P] a reader of pictures like [M, R, R, 3], which show [M, A]: what is always there, and each px's share.
+    """[A, SIZE] a reader of pictures like [M, R, R, 3], which show [M, A]: what is always there, and each px's share.
 
     Errors are those of numpy: there must be two pictures at least.
     """

@@ -115,7 +115,7 @@ class Rehearsal:
     offsets: Float32
     """[M, L, D] from the code at rest."""
     reader: Float32
-    """[A, 1 + P] what its pictures show, by their px; see `reading`."""
+    """[A, reading.SIZE] what its pictures show, by their px; see `reading`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

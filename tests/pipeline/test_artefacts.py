@@ -37,6 +37,7 @@ from pipeline.artefacts import (
     save_track,
 )
 from reanimate.errors import StoreError
+from reanimate.reading import SIZE
 from reanimate.types import FaceTrack, Identity, Latents, PoseDeltas, Rehearsal, VideoInfo
 
 RATE = Fraction(30000, 1001)
@@ -88,7 +89,7 @@ def test_latents_deltas_and_identity_come_back(tmp_path: Path) -> None:
 
 
 def test_rehearsal_comes_back_and_a_broken_one_is_refused(tmp_path: Path) -> None:
-    rehearsal = Rehearsal(np.array([0, 2, 2]), noise(3), noise(5), noise(3, 2, 4), noise(5, 7))
+    rehearsal = Rehearsal(np.array([0, 2, 2]), noise(3), noise(5), noise(3, 2, 4), noise(5, SIZE))
     save_rehearsal(tmp_path, rehearsal)
     found = load_rehearsal(tmp_path)
     for name in ("attribute", "shown", "rest", "offsets", "reader"):

@@ -13,6 +13,7 @@ from pipeline.artefacts import load_latents, save_arrays, save_deltas, save_iden
 from pipeline.stage import Job, SilentReporter
 from pipeline.stages import apply, match, subspace
 from reanimate.errors import ConfigError, MediaError
+from reanimate.reading import SIZE
 from reanimate.types import Identity, PoseDeltas, Rehearsal
 
 
@@ -94,7 +95,7 @@ def rehearsed_job(folder: Path, params: apply.ApplyParams) -> Job:
         shown=np.array([-20, 20], np.float32),
         rest=np.array([0, 0, 0, 1, 0], np.float32),
         offsets=np.stack([np.full((4, 8), -4.0), np.full((4, 8), 4.0)]).astype(np.float32),
-        reader=np.zeros((5, 2), np.float32),
+        reader=np.zeros((5, SIZE), np.float32),
     )
     save_rehearsal(folder / "rehearsal", poses)
     (folder / "asked").mkdir()
