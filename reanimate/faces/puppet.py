@@ -101,10 +101,10 @@ class Puppets:
         along, across = _local(points, middle, axis)
         along = along / half[:, None]
         below = (across - lower[:, None] * (1 - along.square()).clamp_min(0)).clamp_min(0) / span[:, None]
-        by = (act.mouth * span - (lower - upper))[:, None] * _jaw(along, below, (across[:, 8] - lower) / span)
-        jaw = torch.zeros_like(by)
-        jaw[:, _WITH_JAW] = by[:, _WITH_JAW]
-        by = jaw + _along_with((act.mouth - self.gap(chosen)) * span, along, (across + jaw) / span[:, None])
+        apart, jaw = act.mouth * span - (lower - upper), torch.zeros_like(along)
+        share = _jaw(along, below, (across[:, 8] - lower) / span)
+        jaw[:, _WITH_JAW] = (apart[:, None] * share)[:, _WITH_JAW]
+        by = jaw + _along_with(apart, along, (across + jaw) / span[:, None])
         result = result + by[..., None] * _down(axis)[:, None]
         for corners, above, under, _ in _EYES:
             middle, axis, half = frame = _frame(points, *corners)

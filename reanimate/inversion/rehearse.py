@@ -92,12 +92,12 @@ def rehearse(
 
 def _acts(gap: float, turned: float, device: torch.device) -> tuple[list[str], Act]:
     """What moves in every pose, nothing in the first, and the poses."""
-    poses = [("", 0.0)]
-    for name, steps in STEPS.items():
-        poses += [(name, step) for step in steps if name != "mouth" or abs(step - gap) > NEAR]
-    farthest = max(STEPS["yaw"])
-    room = {side: min(1.0, max(FARTHEST - side * turned, NEAR) / farthest) for side in (-1, 1)}
-    poses = [(name, step * room[1 if step > 0 else -1] if name == "yaw" else step) for name, step in poses]
+    left, right = (min(1.0, max(FARTHEST + way, NEAR) / max(STEPS["yaw"])) for way in (turned, -turned))
+    steps = STEPS | {
+        "yaw": tuple(step * (left if step < 0 else right) for step in STEPS["yaw"]),
+        "mouth": tuple(step for step in STEPS["mouth"] if abs(step - gap) > NEAR),
+    }
+    poses = [("", 0.0), *((name, step) for name in steps for step in steps[name])]
 
     def column(name: str, rest: float) -> torch.Tensor:
         return torch.tensor([step if kind == name else rest for kind, step in poses], device=device)
