@@ -149,7 +149,9 @@ def load_bundle(model: str, device: str = "cpu") -> Bundle:
     features = None
     if FEATURES in card.files:
         features = _load(FaceFeatures, FaceFeaturesConfig(), folder, FEATURES, card)
-        features = features.to(device).eval().requires_grad_(False)
+        # on a CPU as the generator's activations are: a seventh less time
+        order = torch.channels_last if torch.device(device).type == "cpu" else torch.preserve_format
+        features = features.to(device, memory_format=order).eval().requires_grad_(False)
     return Bundle(card, generator.to(device).eval().requires_grad_(False), encoder, features)
 
 

@@ -36,28 +36,29 @@ class MultiScaleLoss:
     def __init__(self, norm: int = 1) -> None:
         self.norm = norm
 
-    def prepare(self, target: torch.Tensor) -> list[torch.Tensor]:
-        """See Loss: the target at every scale."""
-        scales = [target]
+    def prepare(self, target: torch.Tensor, window: torch.Tensor | None = None) -> list[torch.Tensor]:
+        """See Loss: the target, and for every scale what pixels and their differences along both axes weigh.
+
+        With a `window` [1, 1, R, R] of mean 1, positions weigh as it says.
+        """
+        side, channels = target.shape[-1], target.shape[1]
+        scales = [target.new_ones(1, 1, side, side) if window is None else window]
         while scales[-1].shape[-1] >= 2 * SMALLEST_SCALE:
             scales.append(functional.avg_pool2d(scales[-1], 2))
-        return scales
+        return [target, *(weight / len(scales) for scale in scales for weight in _means(scale, channels))]
 
-    def __call__(
-        self, pictures: torch.Tensor, prepared: list[torch.Tensor], window: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """See Loss; with a `window` [1, 1, R, R] of mean 1, positions weigh as it says."""
+    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor]) -> torch.Tensor:
+        """See Loss."""
+        target, *weights = prepared
+        difference = (pictures - target).contiguous()
         total = torch.zeros(pictures.shape[0], device=pictures.device)
-        difference = pictures - prepared[0]
-        for i in range(len(prepared)):
+        for i in range(0, len(weights), 3):
             if i:  # pooling is linear: one difference serves all scales
                 difference = functional.avg_pool2d(difference, 2)
-                window = functional.avg_pool2d(window, 2) if window is not None else None
-            across, down = difference.diff(dim=3), difference.diff(dim=2)
-            total = total + _mean_power(difference, self.norm, window)
-            edges = _mean_power(across, self.norm, window) + _mean_power(down, self.norm, window)
-            total = total + GRADIENT_WEIGHT * edges
-        return total / len(prepared)
+            parts = difference, difference.diff(), difference.diff(dim=2)
+            for part, weight in zip(parts, weights[i : i + 3], strict=True):
+                total = total + (part.abs() if self.norm == 1 else part.square()).flatten(1) @ weight
+        return total
 
 
 class FaceLoss:
@@ -67,16 +68,16 @@ class FaceLoss:
         self.network, self.pixels = network, MultiScaleLoss(norm)
 
     def prepare(self, target: torch.Tensor) -> list[torch.Tensor]:
-        """See Loss: the target at every scale, then its features."""
+        """See Loss: what pixels are compared with, then the target's features."""
         with torch.no_grad():
-            return [*self.pixels.prepare(target), *self.network(target)]
+            window = self.network.window_at(target.shape[-1])
+            return [*self.pixels.prepare(target, window), *self.network(target)]
 
     def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor]) -> torch.Tensor:
         """See Loss."""
         maps: list[torch.Tensor] = self.network(pictures)
-        scales, wanted = prepared[: -len(maps)], prepared[-len(maps) :]
-        pixels = self.pixels(pictures, scales, self.network.window_at(pictures.shape[-1]))
-        return pixels + FACE_WEIGHT * face_distance(maps, wanted)
+        pixels = self.pixels(pictures, prepared[: -len(maps)])
+        return pixels + FACE_WEIGHT * face_distance(maps, prepared[-len(maps) :])
 
 
 class FeatureLoss:
@@ -128,8 +129,13 @@ def make_loss(
     raise ValueError(f"no loss named {name!r} can be made")
 
 
-def _mean_power(difference: torch.Tensor, norm: int, window: torch.Tensor | None = None) -> torch.Tensor:
-    size = difference.abs() if norm == 1 else difference.square()
-    if window is not None:
-        size = size * window[:, :, : size.shape[2], : size.shape[3]]
-    return size.flatten(1).mean(1)
+def _mean_power(difference: torch.Tensor, norm: int) -> torch.Tensor:
+    return (difference.abs() if norm == 1 else difference.square()).flatten(1).mean(1)
+
+
+def _means(window: torch.Tensor, channels: int) -> list[torch.Tensor]:
+    """For a window [1, 1, R, R], what means over the pixels [C · R · R], and over their differences along both axes
+    [C · R · (R - 1)], multiply them by: a mean by weights is then one product, which is less work for a CPU.
+    """
+    parts = (window, GRADIENT_WEIGHT * window[..., :-1], GRADIENT_WEIGHT * window[..., :-1, :])
+    return [(part / (channels * part.numel())).expand(1, channels, -1, -1).flatten() for part in parts]

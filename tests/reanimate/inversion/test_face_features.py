@@ -67,8 +67,7 @@ def test_outside_the_window_nothing_counts(network: FaceFeatures) -> None:
 def test_even_window_leaves_pixels_as_they_are() -> None:
     loss, target, shown = MultiScaleLoss(), torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
     even = torch.ones(1, 1, 32, 32)
-    prepared = loss.prepare(target)
-    assert torch.allclose(loss(shown, prepared, even), loss(shown, prepared))
+    assert torch.allclose(loss(shown, loss.prepare(target, even)), loss(shown, loss.prepare(target)))
 
 
 def test_bundle_keeps_them(network: FaceFeatures, tmp_path: Path) -> None:
