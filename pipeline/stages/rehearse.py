@@ -22,6 +22,7 @@ from reanimate.generators.protocol import Generator
 from reanimate.images import to_tensor
 from reanimate.inversion.invert import Inverter, InvertParams
 from reanimate.inversion.losses import LossName, make_loss
+from reanimate.inversion.precision import Precision
 from reanimate.inversion.rehearse import FINER, MARGIN, rehearse
 from reanimate.motion import canonical_frame
 from reanimate.moves import along, as_seen
@@ -50,6 +51,7 @@ class RehearseStageParams(RehearseParams):
 
     loss: LossName
     norm: int
+    precision: Precision
     model_digest: str
     model: str = field(metadata={"key": False})
     """Where the model is."""
@@ -66,7 +68,7 @@ def run(job: Job) -> None:
     bundle = load_bundle(params.model, job.device)
     space: Any = "w+" if bundle.generator.has_w else "z"
     loss = make_loss(params.loss, params.norm, device=job.device, own=bundle.features)
-    inverter = Inverter(bundle.generator, bundle.encoder, loss, InvertParams(space=space))
+    inverter = Inverter(bundle.generator, bundle.encoder, loss, InvertParams(space=space, precision=params.precision))
     picture, points = _around(job, track, frame, bundle.generator.resolution)
 
     def report(done: int, total: int) -> None:
@@ -102,4 +104,4 @@ def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UI
     return wide, in_crop(track.landmarks[frame], quad, resolution)
 
 
-STAGE = Stage("rehearse", 29, ("clip", "track", "latents"), RehearseStageParams, run)
+STAGE = Stage("rehearse", 30, ("clip", "track", "latents"), RehearseStageParams, run)

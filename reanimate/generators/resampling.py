@@ -19,7 +19,7 @@ def upsample(x: torch.Tensor, fir: torch.Tensor, up: int, before: int, after: in
     taps, channels = len(fir), x.shape[1]
     first, last = taps - 1 - before, taps - up - after  # rows of the whole sum that are not wanted
     both = max(0, min(first, last))
-    weight = (fir * up**2).expand(channels, 1, -1, -1)
+    weight = (fir * up**2).to(x.dtype).expand(channels, 1, -1, -1)
     x = functional.conv_transpose2d(x, weight, stride=up, padding=both, groups=channels)
     return _padded(x, both - first, both - last)
 
@@ -28,7 +28,8 @@ def convolve(x: torch.Tensor, fir: torch.Tensor, before: int = 0, after: int = 0
     """[N, C, H', W'] with zeros put around it as in `upsample`, convolved with `fir`; of it every `step`-th pixel."""
     channels = x.shape[1]
     both = max(0, min(before, after))
-    weight = fir.flip(0, 1).expand(channels, 1, -1, -1)  # torch's convolution does not turn the filter round
+    turned = fir.flip(0, 1).to(x.dtype)  # torch's convolution does not turn the filter round
+    weight = turned.expand(channels, 1, -1, -1)
     x = _padded(x, before - both, after - both)
     return functional.conv2d(x, weight, stride=step, padding=both, groups=channels)
 

@@ -129,10 +129,11 @@ class SynthesisLayer(nn.Module):
         own = self._frozen.of([self.weight, self.bias, *noises], self._constants)
         styles = self.affine(w)
         demodulation = (styles.square() @ own.energy + DEMODULATION_EPSILON / self.gain**2).rsqrt()
-        x = self._convolved(x * styles[:, :, None, None], own.weight, fir)
-        x = (x * demodulation[:, :, None, None]).add_(own.bias)  # gradients need neither sum, so it may be overwritten
+        x = self._convolved(x * styles.to(x.dtype)[:, :, None, None], own.weight, fir)
+        x = x * demodulation.to(x.dtype)[:, :, None, None]
+        x = x.add_(own.bias)  # gradients need neither sum, so it may be overwritten
         if isinstance(noise_mode, torch.Tensor):
-            x = x + noise_mode * (self.noise_strength * self.gain)
+            x = x + (noise_mode * (self.noise_strength * self.gain)).to(x.dtype)
         elif noise_mode == "random" and self.config.use_noise:
             x = x.add_(torch.randn_like(x[:, :1]) * (self.noise_strength * self.gain))
         elif noise_mode == "const" and own.noise is not None:
@@ -145,7 +146,9 @@ class SynthesisLayer(nn.Module):
         weight = self.weight.transpose(0, 1) if self.up else self.weight
         if weight.device.type == "cpu" and not weight.requires_grad:
             weight = weight.contiguous(memory_format=torch.channels_last)  # activations take this order from it
-        energy = self.weight.square().sum((2, 3)).T / self.gain**2  # so that its root divides by the gain
+        energy = (
+            self.weight.to(self.affine.weight.dtype).square().sum((2, 3)).T / self.gain**2
+        )  # so that its root divides by the gain
         noise = None
         if self.config.use_noise:
             strength = self.noise_strength
@@ -177,7 +180,8 @@ class ToRGB(nn.Module):
     def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         """[N, 3, H, W] for activations [N, C, H, W] and codes [N, D]."""
         styles = self.affine(w) * self.style_gain
-        return _clamped(functional.conv2d(x * styles[:, :, None, None], self.weight, self.bias), self.conv_clamp)
+        drawn = functional.conv2d(x * styles.to(x.dtype)[:, :, None, None], self.weight, self.bias)
+        return _clamped(drawn.to(w.dtype), self.conv_clamp)
 
 
 class Shortcut(nn.Module):

@@ -148,12 +148,12 @@ class FaceFeatures(nn.Module):
 
     def maps(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """The maps before the window."""
-        x, maps = pictures, []
+        x, maps = pictures.to(self.get_parameter("down0.weight").dtype), []
         for i in range(len(self.config.widths)):
             x = functional.relu(self.get_submodule(f"down{i}")(x))
             if i:
                 x = x + functional.relu(self.get_submodule(f"same{i}")(x))
-            maps.append(self.get_submodule(f"tap{i}")(x))
+            maps.append(self.get_submodule(f"tap{i}")(x).float())
         return maps
 
     def window_at(self, side: int, *, root: bool = False) -> torch.Tensor:

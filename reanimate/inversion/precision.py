@@ -1,0 +1,58 @@
+"""Passes whose convolutions work in bfloat16, for devices that multiply it several times as fast as float32.
+
+Codes, styles, demodulation, what layers add to the picture and the loss stay float32; pictures that anybody sees are
+drawn in float32 throughout.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal, TypeVar
+
+import torch
+from torch import nn
+
+from reanimate.errors import ConfigError
+from reanimate.generators.protocol import Generator
+from reanimate.generators.stylegan2 import StyleGAN2
+from reanimate.inversion.losses import FaceLoss, Loss
+
+_FLOAT32 = ("mapping_network", "affine", "noise_strength")  # parts of names
+Network = TypeVar("Network", bound=nn.Module)
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def working(generator: Generator, loss: Loss, precision: Precision) -> tuple[Generator, Loss]:
+    """A generator and a loss as passes see them: themselves, or copies that work in bfloat16.
+
+    `auto` is bfloat16 where the device multiplies matrices of it, and float32 for families that know nothing else.
+
+    Raises:
+        ConfigError: bfloat16 is asked of such a family.
+    """
+    if precision == "float32" or (precision == "auto" and not multiplies_bfloat16(generator.w_avg.device)):
+        return generator, loss
+    if not isinstance(generator, StyleGAN2):
+        if precision == "auto":
+            return generator, loss
+        raise ConfigError("precision", f"{type(generator).__name__} works in float32 only; leave precision at auto")
+    if isinstance(loss, FaceLoss):
+        loss = FaceLoss(in_bfloat16(loss.network), loss.pixels.norm)
+    return in_bfloat16(generator), loss
+
+
+def in_bfloat16(network: Network) -> Network:
+    """A copy whose convolutions work in bfloat16."""
+    other = copy.deepcopy(network)
+    for name, value in other.named_parameters():
+        if not any(part in name for part in _FLOAT32):
+            value.data = value.data.bfloat16()
+    return other
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device has units for products of bfloat16 matrices: CPUs with AMX, and GPUs since Ampere."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # instructions for vectors alone (avx512_bf16) were not measured
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
