@@ -94,10 +94,14 @@ def _measured(setup: Setup) -> tuple[float, int]:
     import torch
 
     from reanimate.checkpoints.bundle import load_bundle
+    from reanimate.inversion.losses import MultiScaleLoss
+    from reanimate.inversion.precision import working
     from reanimate.inversion.tune import kernels
 
-    generator = load_bundle(str(setup.model.folder), setup.device).generator
-    lanes: int = setup.chosen["invert"].lanes
+    invert: InvertParams = setup.chosen["invert"]
+    bundle = load_bundle(str(setup.model.folder), setup.device)
+    generator, _ = working(bundle.generator, MultiScaleLoss(), invert.precision)
+    lanes = invert.lanes
     ws = torch.zeros(lanes, generator.num_ws, generator.w_dim, device=setup.device, requires_grad=True)
     took = []
     for _ in range(4):
