@@ -238,8 +238,7 @@ def moving_inputs(target: Path, pose: Node, model: Model, chosen: Mapping[str, A
     nodes, more = clip_nodes("target", target, model, chosen), apply.fed_by(chosen["apply"])
     inputs: dict[str, Node | FileInput] = {"identity": nodes["decompose"], "pose": pose}
     if "rehearsal" in more:
-        alike = ("loss", "norm", "precision")  # as its picture was inverted
-        how = asdict(chosen["rehearse"]) | {name: getattr(chosen["invert"], name) for name in alike}
+        how = asdict(chosen["rehearse"]) | {name: getattr(chosen["invert"], name) for name in ("loss", "norm")}
         given: dict[str, Node | FileInput] = {"track": nodes["track"], "latents": nodes["invert"]}
         given["clip"] = FileInput(target)
         params = rehearse.RehearseStageParams(**how, **_reference(model))

@@ -22,7 +22,6 @@ from reanimate.generators.protocol import Generator
 from reanimate.images import to_tensor
 from reanimate.inversion.invert import Inverter, InvertParams
 from reanimate.inversion.losses import LossName, make_loss
-from reanimate.inversion.precision import Precision
 from reanimate.inversion.rehearse import FINER, MARGIN, rehearse
 from reanimate.motion import canonical_frame
 from reanimate.moves import along, as_seen
@@ -51,7 +50,6 @@ class RehearseStageParams(RehearseParams):
 
     loss: LossName
     norm: int
-    precision: Precision
     model_digest: str
     model: str = field(metadata={"key": False})
     """Where the model is."""
@@ -68,7 +66,7 @@ def run(job: Job) -> None:
     bundle = load_bundle(params.model, job.device)
     space: Any = "w+" if bundle.generator.has_w else "z"
     loss = make_loss(params.loss, params.norm, device=job.device, own=bundle.features)
-    inverter = Inverter(bundle.generator, bundle.encoder, loss, InvertParams(space=space, precision=params.precision))
+    inverter = Inverter(bundle.generator, bundle.encoder, loss, InvertParams(space=space))
     picture, points = _around(job, track, frame, bundle.generator.resolution)
 
     def report(done: int, total: int) -> None:
@@ -104,4 +102,4 @@ def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UI
     return wide, in_crop(track.landmarks[frame], quad, resolution)
 
 
-STAGE = Stage("rehearse", 30, ("clip", "track", "latents"), RehearseStageParams, run)
+STAGE = Stage("rehearse", 29, ("clip", "track", "latents"), RehearseStageParams, run)

@@ -96,8 +96,8 @@ class InvertParams:
 
 
 PRESETS: dict[Preset, InvertParams] = {
-    "fast": InvertParams(precision="auto"),
-    "best": InvertParams(first_steps=1000, steps=100, patience=60, precision="auto"),
+    "fast": InvertParams(),
+    "best": InvertParams(first_steps=1000, steps=100, patience=60),
     "paper": InvertParams(
         init="zeros",
         warm_start=False,

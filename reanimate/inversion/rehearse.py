@@ -79,8 +79,9 @@ def rehearse(
         with torch.no_grad():
             said = from_ws(generator, space, inverter.encoder(crops))
         start = torch.tensordot(torch.linalg.pinv(basis[: len(crops)]), READ * (said - said[:1]), 1)
-    how = targets, passes, fixed, lambda: report(BATCH, 0), inverter.params.precision
-    directions = tune(generator, inverter.loss, codes, start, inverter.unit, *how)
+    directions = tune(
+        generator, inverter.loss, codes, start, inverter.unit, targets, passes, fixed, lambda: report(BATCH, 0)
+    )
     with torch.no_grad():
         found = codes(directions, torch.arange(len(shown)))
     # where the generator is fixed, the pose at rest has moved too: what all have gained in likeness moves nothing

@@ -16,7 +16,6 @@ import torch
 from reanimate.generators.protocol import Generator
 from reanimate.images import to_tensor
 from reanimate.inversion.losses import Loss
-from reanimate.inversion.precision import Precision, working
 from reanimate.muon import Muon
 from reanimate.types import UInt8
 
@@ -47,17 +46,14 @@ def tune(
     passes: int,
     fixed: bool,
     on_pass: Callable[[], None],
-    precision: Precision = "float32",
 ) -> torch.Tensor:
     """Directions like `start`, learnt in so many passes together with the generator's kernels, which are changed; or
     alone, where these are `fixed`.
 
     `codes` gives those [B, L, D] of some of the poses by directions; `targets` [M, R, R, 3] are their pictures, at rest
-    in the first. `unit` is the size of codes. Whatever the `precision` of passes, kernels are changed in float32.
+    in the first. `unit` is the size of codes.
     """
-    drawing, seeing = working(generator, loss, precision)
-    tuned, used = ([] if fixed else list(kernels(one).values()) for one in (generator, drawing))
-    random = np.random.default_rng(0)
+    tuned, random = [] if fixed else list(kernels(generator).values()), np.random.default_rng(0)
     directions = start.detach().clone().requires_grad_(True)
     how: list[tuple[torch.optim.Optimizer, list[float]]] = [
         (torch.optim.Adam([directions], betas=BETAS), [(ALONE if fixed else 1) * LR_CODES * unit])
@@ -66,27 +62,19 @@ def tune(
         sizes = [LR * float(weight.detach().square().mean().sqrt()) for weight in tuned]
         how.append((Muon([{"params": [weight]} for weight in tuned]), sizes))
     share = np.where(np.arange(len(targets)) == 0, AT_REST, 1.0)
-    for weight in used:
+    for weight in tuned:
         weight.requires_grad_(True)
     for step in range(passes):
         chosen = random.choice(len(targets), min(BATCH, len(targets)), replace=False, p=share / share.sum())
         # all poses of a large model would fill gigabytes as numbers, and what the loss knows of them many more
-        wanted = seeing.prepare(to_tensor(targets[chosen]).to(start.device))
-        pictures = drawing.synthesis(codes(directions, torch.from_numpy(chosen)))
-        seeing(pictures, wanted).mean().backward()  # type: ignore[no-untyped-call]
-        for weight, copy in zip(tuned, used, strict=True):
-            if copy is not weight and copy.grad is not None:
-                weight.grad, copy.grad = copy.grad.to(weight.dtype), None
+        wanted = loss.prepare(to_tensor(targets[chosen]).to(start.device))
+        loss(generator.synthesis(codes(directions, torch.from_numpy(chosen))), wanted).mean().backward()  # type: ignore[no-untyped-call]
         for optimiser, sizes in how:
             for group, size in zip(optimiser.param_groups, sizes, strict=True):
                 group["lr"] = size * 0.5 * (1 + math.cos(math.pi * step / passes))
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            for weight, copy in zip(tuned, used, strict=True):
-                if copy is not weight:
-                    copy.copy_(weight)
         on_pass()
-    for weight in used:
+    for weight in tuned:
         weight.requires_grad_(False)
     return directions.detach()

@@ -295,7 +295,7 @@ def test_papers_step_size_is_not_scaled(generator: StyleGAN2) -> None:
 def test_best_preset_takes_more_trouble_than_fast() -> None:
     fast, best = PRESETS["fast"], PRESETS["best"]
     assert best.first_steps > fast.first_steps and best.steps > fast.steps
-    assert replace(fast, precision="float32") == InvertParams()
+    assert fast == InvertParams()
 
 
 @pytest.mark.parametrize(
