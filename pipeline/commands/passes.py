@@ -119,22 +119,18 @@ def measure(
         ws = torch.randn(batch, generator.num_ws, generator.w_dim, generator=draw).to(device)
         side = generator.resolution
         target = (torch.rand(batch, 3, side, side, generator=draw) * 2 - 1).to(device)
-        # ours casts what it convolves, once; the published way is torch's own autocast
-        inside: Precision = "float32" if precision == "bfloat16" else precision
-        mine, loss = working(generator, subject.loss, "bfloat16" if precision == "bfloat16" else "float32")
-        ways: dict[str, Callable[[], None]] = {}
-        pictures = []
-        for way, synthesis, measured, within in (
-            ("ours", mine.synthesis, loss, inside),
-            ("reference", reference, subject.loss, precision),
-        ):
-            with working_in(within, device), torch.no_grad():
-                pictures.append(synthesis(ws))
-                prepared = measured.prepare(target)
-            ways[way] = _pass_of(synthesis, measured, ws, prepared, within, device)
+        # ours holds its kernels in bfloat16; the published way is torch's own autocast
+        half: bool = precision == "bfloat16"
+        mine, loss = working(generator, subject.loss, "bfloat16" if half else "float32")
+        ways = {
+            "ours": _Way(mine.synthesis, loss, "float32" if half else precision, device),
+            "reference": _Way(reference, subject.loss, precision, device),
+        }
+        pictures = [way.picture(ws) for way in ways.values()]
+        runs = {name: way.prepared(ws, target) for name, way in ways.items()}
         difference = float((pictures[0] - pictures[1]).abs().max())
-        times = interleaved(list(ways.values()), repeats, device)
-        for (way, run), taken in zip(ways.items(), times, strict=True):
+        times = interleaved(list(runs.values()), repeats, device)
+        for (way, run), taken in zip(runs.items(), times, strict=True):
             row: Row = {"model": subject.name, "device": device, "batch": batch, "precision": precision, "way": way}
             row |= _speed(taken, times[-1]) | counted(run, device)
             yield row | {"difference": float(f"{difference:.2g}")}
@@ -185,20 +181,30 @@ def counted(run: Callable[[], None], device: str) -> Row:
     }
 
 
-def _pass_of(
-    synthesis: Callable[[torch.Tensor], torch.Tensor],
-    loss: Loss,
-    ws: torch.Tensor,
-    prepared: list[torch.Tensor],
-    precision: Precision,
-    device: str,
-) -> Callable[[], None]:
-    def run() -> None:
-        codes = ws.detach().requires_grad_(True)
-        with working_in(precision, device):
-            loss(synthesis(codes), prepared).sum().backward()  # type: ignore[no-untyped-call]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Way:
+    """To make a picture and compare it, and the precision that torch is asked for meanwhile."""
 
-    return run
+    synthesis: Callable[[torch.Tensor], torch.Tensor]
+    loss: Loss
+    precision: Precision
+    device: str
+
+    @torch.no_grad()
+    def picture(self, ws: torch.Tensor) -> torch.Tensor:
+        with working_in(self.precision, self.device):
+            return self.synthesis(ws)
+
+    def prepared(self, ws: torch.Tensor, target: torch.Tensor) -> Callable[[], None]:
+        """A pass from codes towards a target."""
+        wanted = self.loss.prepare(target)
+
+        def run() -> None:
+            codes = ws.detach().requires_grad_(True)
+            with working_in(self.precision, self.device):
+                self.loss(self.synthesis(codes), wanted).sum().backward()  # type: ignore[no-untyped-call]
+
+        return run
 
 
 def _speed(mine: Sequence[float], reference: Sequence[float]) -> Row:

@@ -57,7 +57,7 @@ class MultiScaleLoss:
                 difference = functional.avg_pool2d(difference, 2)
             parts = difference, difference.diff(), difference.diff(dim=2)
             for part, weight in zip(parts, weights[i : i + 3], strict=True):
-                total = total + (part.abs() if self.norm == 1 else part.square()).flatten(1) @ weight
+                total = total + _powers(part, self.norm) @ weight
         return total
 
 
@@ -99,7 +99,7 @@ class FeatureLoss:
         """See Loss."""
         maps: list[torch.Tensor] = self.network(pictures)
         sizes = [a[0].numel() for a in prepared]
-        terms = [_mean_power(a - b, self.norm) * n for a, b, n in zip(maps, prepared, sizes, strict=True)]
+        terms = [_powers(a - b, self.norm).mean(1) * n for a, b, n in zip(maps, prepared, sizes, strict=True)]
         return torch.stack(terms).sum(0) / sum(sizes)
 
 
@@ -129,8 +129,8 @@ def make_loss(
     raise ValueError(f"no loss named {name!r} can be made")
 
 
-def _mean_power(difference: torch.Tensor, norm: int) -> torch.Tensor:
-    return (difference.abs() if norm == 1 else difference.square()).flatten(1).mean(1)
+def _powers(difference: torch.Tensor, norm: int) -> torch.Tensor:
+    return (difference.abs() if norm == 1 else difference.square()).flatten(1)
 
 
 def _means(window: torch.Tensor, channels: int) -> list[torch.Tensor]:
