@@ -79,13 +79,17 @@ Advance = Callable[[int], None]
 """Told how many more pictures or passes are done."""
 
 
-def look_at(pictures: UInt8, *, who: bool = False) -> Seen:
-    """See Look: by dlib's detector, landmarks and descriptor."""
-    detector = DlibDetector()
+def look_at(pictures: UInt8, *, who: bool = False, moving: bool = False) -> Seen:
+    """See Look: by dlib's detector, landmarks and descriptor.
+
+    `moving` pictures are of one face, and each shows it near where the one before does.
+    """
+    detector, last = DlibDetector(), None
     landmarks = np.full((len(pictures), 68, 2), np.nan, np.float32)
     descriptors = np.full((len(pictures), 128), np.nan)
     for i, picture in enumerate(pictures):
-        seen = surest_face(picture, detector)
+        seen = surest_face(picture, detector, last)
+        last = seen[1] if seen is not None and moving else None
         if seen is not None:
             landmarks[i] = seen[1].landmarks
             if who:

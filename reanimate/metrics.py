@@ -34,13 +34,20 @@ def _descriptor_network() -> tuple[Any, Any]:
     return dlib, dlib.face_recognition_model_v1(str(model_file("dlib_face_recognition_resnet_model_v1.dat")))
 
 
-def surest_face(picture: UInt8, detector: Detector | None = None) -> tuple[UInt8, Face] | None:
-    """A picture [H, W, 3], enlarged if it is small, and the surest face in it, in its px; None if no face is seen."""
+def surest_face(
+    picture: UInt8, detector: Detector | None = None, last: Face | None = None
+) -> tuple[UInt8, Face] | None:
+    """A picture [H, W, 3], enlarged if it is small, and the surest face in it, in its px; None if no face is seen.
+
+    With `last`, the face of a picture before, it is looked for there first, which takes a fifth of the time.
+    """
+    detector = detector or DlibDetector()
     side = max(picture.shape[:2])
     if side < MEASURING_SIDE:
         scale = MEASURING_SIDE / side
         picture = resize(picture, round(picture.shape[1] * scale), round(picture.shape[0] * scale))
-    faces = (detector or DlibDetector()).detect(picture)
+    near = detector.detect_near(picture, last) if last is not None else None
+    faces = [near] if near is not None else detector.detect(picture)
     return (picture, faces[0]) if faces else None
 
 

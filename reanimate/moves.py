@@ -30,9 +30,9 @@ BETWEEN = 3  # places that are looked at for each pose
 TOGETHER = 3  # order of the norm of turning and nodding: 2 bounds them by an ellipse, more leaves more of the corners
 BEYOND = 1 / 3  # poses, that are gone past the last one: farther, faces dissolve
 YAW, GAP, WIDTH = (ATTRIBUTES.index(name) for name in ("yaw", "mouth", "smile"))
-NEARLY = {GAP: (0.05, 0.03), WIDTH: (0.04, 0.04)}  # eye spans, that landmarks may see less and more than there is
+NEARLY = {GAP: (0.08, 0.03), WIDTH: (0.04, 0.04)}  # eye spans, that landmarks may see less and more than there is
 BELIEVED = (0.4, 1.25)  # of a movement: what is read of one place may be an error
-MENDED = 0.7  # of what is missing, that is asked for more
+MENDED = 0.7  # of what is missing, that is asked for more at first
 FARTHEST = 0.4  # of how far an attribute's places reach, that is ever asked for more or less
 
 
@@ -133,12 +133,17 @@ def as_others_see(true: Float64, seen: Float64) -> Float64:
     return result
 
 
-def mended(rehearsal: Rehearsal, wanted: Float64, asked: Float64, found: Float64, window: int) -> Float64:
+def mended(
+    rehearsal: Rehearsal, wanted: Float64, asked: Float64, found: Float64, window: int, before: int = 0
+) -> Float64:
     """[T, A] what to ask for instead of `asked` so that `wanted` is seen, where `found` was; all [T, A].
 
     Movements that are rehearsed one at a time interfere when they are added: lips that open narrow a smile and seem to
     bend a head. What is missing is asked for in addition, of mouths averaged over a `window` of frames, since landmarks
     err from one to the next. Heads and widths are compared about their means.
+
+    After as many rounds `before`, less is asked for, in the way of Robbins and Monro 1951: what is seen of lips that
+    hardly part jumps, and whole steps would go to and fro.
     """
     missing = wanted - found
     missing -= np.where(CENTRED, missing.mean(0), 0)
@@ -146,7 +151,7 @@ def mended(rehearsal: Rehearsal, wanted: Float64, asked: Float64, found: Float64
     missing[:, mouths] = gaussian(missing[:, mouths].astype(np.float32), window)
     low, high = _reach(rehearsal)
     most = FARTHEST * (high - low)
-    return np.asarray(np.clip(asked + MENDED * missing, wanted - most, wanted + most))
+    return np.asarray(np.clip(asked + MENDED / (1 + before) * missing, wanted - most, wanted + most))
 
 
 def unexplained(deltas: Float32, moves: Float32, cuts: Bool) -> Float32:

@@ -18,7 +18,7 @@ from reanimate.motion import layer_groups
 from reanimate.types import HEAD, Bool, Float32, Float64, PoseDeltas, shots
 
 Filter = Literal["moving-average", "gaussian", "savitzky-golay", "one-euro"]
-SLOWER = 3  # heads are heavier than lips, and landmarks say less surely where they point
+SLOWER = 4  # heads are heavier than lips, and landmarks say less surely where they point
 POLYNOMIAL = 2  # order of savitzky-golay: peaks keep their height
 ONE_EURO_BETA = 0.3  # Hz of cutoff per unit of speed, deltas a second
 ONE_EURO_SPEED_CUTOFF = 1.0  # Hz, of the speed's own filter

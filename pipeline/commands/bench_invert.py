@@ -28,14 +28,9 @@ COLUMNS = (
 @inversion_options
 @json_option
 def bench_invert(
-    clip: Path,
-    features: Path | None,
-    slow_frames: int,
-    only: tuple[str, ...],
-    plot: Path | None,
-    as_json: bool,
+    clip: Path, features: Path | None, slow_frames: int, only: tuple[str, ...], plot: Path | None, as_json: bool,
     **flags: Any,
-) -> None:
+) -> None:  # fmt: skip
     """Measure ways of inverting CLIP against each other.
 
     One clip, model and loss in one run: the paper's 1000 cold steps, cold runs at several step sizes, the usual
@@ -58,6 +53,7 @@ def bench_invert(
     from reanimate.checkpoints.bundle import load_bundle
     from reanimate.inversion.features import SqueezeNetFeatures
     from reanimate.inversion.invert import w_rms
+    from reanimate.inversion.precision import resolved
     from reanimate.types import spread
 
     if plot is not None:
@@ -75,6 +71,7 @@ def bench_invert(
     material = Material(crops, track, bundle, setup.device, network, slow)
     rows = {}
     head = {"machine": machine(setup.device), "model": setup.model.card.name, "clip": clip.name, "slow_frames": slow}
+    head["precision"] = resolved(bundle.generator, setup.chosen["invert"].precision)
     if not as_json:
         for name, value in head.items():
             click.echo(f"{name}: {value}")

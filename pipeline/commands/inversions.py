@@ -67,6 +67,7 @@ def ways(default: InvertParams, has_encoder: bool, unit: float) -> dict[str, Way
     rows["default, one lane"] = (replace(default, lanes=1), False)
     rows["default, eight lanes"] = (replace(default, lanes=8), False)
     rows["eight lanes, half carried, 20 passes a frame"] = (replace(default, lanes=8, carried=0.5, steps=20), False)
+    rows["default, float32"] = (replace(default, precision="float32"), False)
     rows["default"] = (default, False)
     return rows
 

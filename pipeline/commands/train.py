@@ -24,6 +24,7 @@ FACES = "faces.npz"
 FAMILIES = ("stylegan2", "pggan", "mescheder")
 COUNT = click.IntRange(min=1)
 RESOLUTIONS = (8, 16, 32, 64, 128, 256, 512, 1024)  # px
+STEPS: dict[str, Any] = {"generator_lr": 1.5e-3, "encoder_lr": 3e-4}  # of networks that know faces already
 CROP_SIDE = 128  # px; crops are kept at this size for models of any smaller one
 
 
@@ -77,6 +78,11 @@ CROP_SIDE = 128  # px; crops are kept at this size for models of any smaller one
 @click.option(
     "--minutes", type=click.FloatRange(min=0), default=None, help="Stop after so many; the same command goes on."
 )
+@click.option(
+    "--bfloat16/--float32",
+    default=None,
+    help="Of convolutions in the recipe autoencoder. [default: bfloat16 where the device multiplies that faster]",
+)
 @click.option("--compile", "compiled", is_flag=True, help="Compile the step: worth it from about 10 minutes on.")
 @click.option("--prepare-only", is_flag=True, help="Only write the files that training reads: faces and identity.")
 @click.option("--source", default=None, help="What the photographs are, for the card. [default: the folder's name]")
@@ -84,7 +90,8 @@ CROP_SIDE = 128  # px; crops are kept at this size for models of any smaller one
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 def train(
     faces_dir: Path, output: Path, minutes: float | None, features: Path | None, compiled: bool, prepare_only: bool,
-    source: str | None, licence: str, device: str, identity: bool, distil: int, start: str | None, **settings: Any,
+    source: str | None, licence: str, device: str, identity: bool, distil: int, start: str | None,
+    bfloat16: bool | None, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a generator on a folder of faces, and its encoder.
 
@@ -95,7 +102,10 @@ def train(
 
     Example: reanimate train photographs -o mymodel --images 200000
     """
+    import torch
+
     from reanimate.inversion.features import SqueezeNetFeatures
+    from reanimate.inversion.precision import multiplies_bfloat16
     from reanimate.training.data import load_faces
     from reanimate.training.distil import face_window
     from reanimate.training.identity import Identity, pack_identity
@@ -105,7 +115,9 @@ def train(
 
     place = pick_device(device)
     begin = _beginning(start, settings, place) if start is not None else None
-    config = _config(begin, **settings)
+    if bfloat16 is None:
+        bfloat16 = multiplies_bfloat16(torch.device(place))
+    config = _config(begin, bfloat16=bfloat16, **settings)
     work = output.with_name(f"{output.name}.training")
     make_folder(work)
     packed = _aligned(faces_dir, work)
@@ -158,7 +170,7 @@ def _beginning(name: str, settings: dict[str, Any], device: str) -> Bundle:
     return bundle
 
 
-def _config(start: Bundle | None, recipe: str, family: Any, swap: bool, **given: int | None) -> Config:
+def _config(start: Bundle | None, recipe: str, family: Any, swap: bool, bfloat16: bool, **given: int | None) -> Config:
     from reanimate.training.adversarial_config import AdversarialConfig
     from reanimate.training.autoencoder import AutoencoderConfig
     from reanimate.training.growth import GrowthConfig
@@ -180,10 +192,10 @@ def _config(start: Bundle | None, recipe: str, family: Any, swap: bool, **given:
         if start is not None:  # both networks know faces
             config = replace(config, hybrid_at=0.0)
     else:
-        config = replace(AutoencoderConfig(swap=swap), **sizes)
+        config = replace(AutoencoderConfig(swap=swap, bfloat16=bfloat16), **sizes)
         config = replace(config, first_resolution=min(config.first_resolution, config.resolution))  # it has no more
         if start is not None:
-            config = replace(config, grow_at=0.0, feature_ramp=(-1.0, 0.0))
+            config = replace(config, grow_at=0.0, feature_ramp=(-1.0, 0.0), **STEPS)
     if config.resolution not in RESOLUTIONS:
         raise ConfigError("resolution", f"{config.resolution} is not one of {', '.join(map(str, RESOLUTIONS))}")
     if not isinstance(config, GrowthConfig) and config.channel_base < config.resolution:

@@ -27,7 +27,7 @@ MATCHED: Like = {"asked": (np.float64, (None, len(ATTRIBUTES)))}
 class MatchParams:
     """How often movements are mended."""
 
-    rounds: int = 2
+    rounds: int = 3
     """How often every frame is drawn and looked at; with 0, what the source shows is asked for."""
 
     def __post_init__(self) -> None:
@@ -55,12 +55,12 @@ def run(job: Job) -> None:
         generator = tuned_generator(job.params.model, job.device, job.inputs["rehearsal"])
         window = window_frames(WINDOW, pose.frame_rate)
         job.reporter.start("match", rounds * len(asked))
-        for _ in range(rounds):
+        for before in range(rounds):
             codes = torch.from_numpy(identity.ws + rehearsed(rehearsal, asked)).float().to(job.device)
             pictures = painted(generator, codes, job.reporter.advance)
-            found = [(read(rehearsal.reader, some), look_at(some).expression) for some in pictures]
+            found = [(read(rehearsal.reader, some), look_at(some, moving=True).expression) for some in pictures]
             true, seen = (np.concatenate(parts) for parts in zip(*found, strict=True))
-            asked = mended(rehearsal, wanted, asked, as_others_see(true, seen), window)
+            asked = mended(rehearsal, wanted, asked, as_others_see(true, seen), window, before)
         job.reporter.finish()
     save_arrays(job.folder / FILE, {"asked": asked}, MATCHED)
 
@@ -75,4 +75,4 @@ def load_asked(folder: Path) -> Float64:
     return asked
 
 
-STAGE = Stage("match", 29, ("identity", "pose", "rehearsal"), MatchStageParams, run)
+STAGE = Stage("match", 34, ("identity", "pose", "rehearsal"), MatchStageParams, run)

@@ -66,7 +66,7 @@ def run(job: Job) -> None:
     bundle = load_bundle(params.model, job.device)
     space: Any = "w+" if bundle.generator.has_w else "z"
     loss = make_loss(params.loss, params.norm, device=job.device, own=bundle.features)
-    inverter = Inverter(bundle.generator, bundle.encoder, loss, InvertParams(space=space))
+    inverter = Inverter(bundle.generator, bundle.encoder, loss, InvertParams(space=space, precision="float32"))
     picture, points = _around(job, track, frame, bundle.generator.resolution)
 
     def report(done: int, total: int) -> None:

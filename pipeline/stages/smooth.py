@@ -34,4 +34,4 @@ def run(job: Job) -> None:
     save_deltas(job.folder, smooth(deltas, params.seconds, params.method, params.group_seconds))
 
 
-STAGE = Stage("smooth", 5, ("pose",), SmoothParams, run)
+STAGE = Stage("smooth", 6, ("pose",), SmoothParams, run)

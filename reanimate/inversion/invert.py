@@ -75,7 +75,7 @@ class InvertParams:
     """Passes without improvement after which a frame is done; 0 never stops early."""
     tolerance: float = 1e-3
     """What counts as improvement, as a share of the loss."""
-    precision: Precision = "float32"
+    precision: Precision = "auto"
     """Of convolutions in passes. `auto` is bfloat16 where that is much faster; it fits a hundredth less well."""
     seed: int = 0
 

@@ -25,29 +25,44 @@ Precision = Literal["auto", "float32", "bfloat16"]
 def working(generator: Generator, loss: Loss, precision: Precision) -> tuple[Generator, Loss]:
     """A generator and a loss as passes see them: themselves, or copies that work in bfloat16.
 
-    `auto` is bfloat16 where the device multiplies matrices of it, and float32 for families that know nothing else.
-
     Raises:
-        ConfigError: bfloat16 is asked of such a family.
+        ConfigError: see `resolved`.
     """
-    if precision == "float32" or (precision == "auto" and not multiplies_bfloat16(generator.w_avg.device)):
+    if resolved(generator, precision) == "float32" or not isinstance(generator, StyleGAN2):
         return generator, loss
-    if not isinstance(generator, StyleGAN2):
-        if precision == "auto":
-            return generator, loss
-        raise ConfigError("precision", f"{type(generator).__name__} works in float32 only; leave precision at auto")
     if isinstance(loss, FaceLoss):
         loss = FaceLoss(in_bfloat16(loss.network), loss.pixels.norm)
     return in_bfloat16(generator), loss
 
 
+def resolved(generator: Generator, precision: Precision) -> Literal["float32", "bfloat16"]:
+    """What passes work in: by `auto`, bfloat16 where the device multiplies matrices of it and the family knows it.
+
+    Raises:
+        ConfigError: bfloat16 is asked of a family that knows float32 only.
+    """
+    knows = isinstance(generator, StyleGAN2)
+    if precision == "bfloat16" and not knows:
+        raise ConfigError("precision", f"{type(generator).__name__} works in float32 only; leave precision at auto")
+    if precision == "auto":
+        return "bfloat16" if knows and multiplies_bfloat16(generator.w_avg.device) else "float32"
+    return precision
+
+
 def in_bfloat16(network: Network) -> Network:
     """A copy whose convolutions work in bfloat16."""
     other = copy.deepcopy(network)
-    for name, value in other.named_parameters():
-        if not any(part in name for part in _FLOAT32):
-            value.data = value.data.bfloat16()
+    for name, value in lowered(other).items():
+        other.get_parameter(name).data = value.detach()
     return other
+
+
+def lowered(network: nn.Module) -> dict[str, torch.Tensor]:
+    """{name: parameter}, bfloat16 where convolutions read it; gradients go to the parameters themselves."""
+    return {
+        name: value if any(part in name for part in _FLOAT32) else value.bfloat16()
+        for name, value in network.named_parameters()
+    }
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

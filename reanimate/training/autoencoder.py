@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.func import functional_call
 
 from reanimate.checkpoints.bundle import Bundle
 from reanimate.generators.stylegan2 import StyleGAN2Config, usual_channels
 from reanimate.inversion.encoder import EncoderConfig
+from reanimate.inversion.precision import lowered
 from reanimate.training.average import share_kept, step_share
 from reanimate.training.batches import Batch, Batches, generator_at, joined
 from reanimate.training.data import Faces
@@ -66,6 +68,8 @@ class AutoencoderConfig:
     """Of the difference where a movement that was read from another face changes a picture."""
     ema_images: float = 5_000.0
     """Half-life of the weight average."""
+    bfloat16: bool = False
+    """Whether convolutions work in bfloat16; weights stay float32."""
     seed: int = 0
 
 
@@ -159,13 +163,17 @@ class Autoencoder:
     ) -> dict[str, torch.Tensor]:
         """Losses of a batch: of faces as they are and, with `moved`, as they look after another's movement."""
         config, shown = self.config, batch if moved is None else joined(batch, moved)
-        w, offsets = self.networks.encoder.parts(shown.pictures)
+        precision = torch.bfloat16 if config.bfloat16 else torch.float32
+        with torch.autocast(noise.device.type, precision, enabled=config.bfloat16):
+            w, offsets = (part.float() for part in self.networks.encoder.parts(shown.pictures))
         codes = w.unsqueeze(1) + offsets
         start = codes[: len(noise)] + noise.unsqueeze(1)
         if moved is not None:
             start = torch.cat([start, start + exchanged(codes[len(noise) :] - codes[: len(noise)])])
-        fake = self.networks.generator.synthesis_network(start, "none", resolution)
-        parts = self.likeness.parts(fake, shown, seeing=perceptual, who=who)
+        network = self.networks.generator.synthesis_network
+        weights = lowered(network) if config.bfloat16 else dict(network.named_parameters())
+        fake = functional_call(network, weights, (start, "none", resolution))
+        parts = self.likeness.parts(fake, shown, precision, seeing=perceptual, who=who)
         size, offset = (w.square().mean() - 1).square(), offsets.square().mean()
         total = config.pixel_weight * parts["l1"] + 0.1 * size + config.offset_weight * offset
         for name, share in (("features", 1.0), ("identity", config.identity_weight)):

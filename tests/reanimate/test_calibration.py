@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from reanimate.calibration import (
     workload,
 )
 from reanimate.checkpoints.bundle import Bundle, Card
+from reanimate.faces.detect import DlibDetector
 from reanimate.inversion.losses import MultiScaleLoss
 
 CARD = Card("planted", "stylegan2", {}, "", {})
@@ -233,3 +235,20 @@ def test_the_eye_sees_a_face_and_misses_a_blot(face_frames: np.ndarray) -> None:
     assert np.isfinite(seen.expression).all(1).tolist() == [True, False]
     assert np.isfinite(seen.descriptors).all(1).tolist() == [True, False]
     assert np.isnan(look_at(face_frames[:1]).descriptors).all(), "nobody asked who"
+
+
+def test_a_face_that_moves_is_looked_for_where_it_was(face_frames: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    blot = np.full_like(face_frames[0], 128)
+    frames = np.stack([*face_frames[:3], blot, face_frames[3]])
+    exact, searched, detect = look_at(frames).expression, [], DlibDetector.detect
+
+    def counted(self: DlibDetector, picture: np.ndarray) -> Any:
+        searched.append(picture)
+        return detect(self, picture)
+
+    monkeypatch.setattr(DlibDetector, "detect", counted)
+    near = look_at(frames, moving=True).expression
+    assert len(searched) == 3, "for the first, for the one without, and after it"
+    assert np.isnan(near[3]).all()
+    np.testing.assert_allclose(near[:, 0], exact[:, 0], atol=2, err_msg="yaw, degrees")
+    np.testing.assert_allclose(near[:, 2], exact[:, 2], atol=0.02, err_msg="mouth, eye spans")

@@ -166,4 +166,4 @@ def test_heads_are_smoothed_longer_than_lips() -> None:
     smoothed = smooth(deltas, 0.12).moves
     assert smoothed is not None
     np.testing.assert_array_equal(smoothed[:, 2:], moving_average(moves[:, 2:], 3))
-    np.testing.assert_array_equal(smoothed[:, :2], moving_average(moves[:, :2], 9))
+    np.testing.assert_array_equal(smoothed[:, :2], moving_average(moves[:, :2], 13))

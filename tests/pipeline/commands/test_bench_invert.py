@@ -42,6 +42,7 @@ def test_every_way_is_measured_on_the_same_frames(
     found = json.loads(call("bench", "invert", source, *quick, "--plot", "cost.png", "--json").out)
     rows = {name: row for name, row in found["rows"].items() if "absent" not in row}
     assert len(found["slow_frames"]) == 4 and "torch" in found["machine"]
+    assert found["precision"] in ("float32", "bfloat16")
     assert {"paper: 1000 from zeros", "encoder alone", "previous frame, adam", "default"} <= set(rows)
     assert rows["paper: 1000 from zeros"]["frames"] == 4 and rows["paper: 1000 from zeros"]["passes"] == 5
     assert rows["encoder alone"]["passes"] == 0 < rows["default"]["passes"]

@@ -245,3 +245,14 @@ def test_stored_crops_are_thinned_to_what_is_trained(faces: Faces) -> None:
     assert model.networks.batches.pictures.shape == (24, 36, 36, 3)
     real, _ = model.networks.reconstruct(np.arange(2))
     assert real.shape == (2, 3, 16, 16)
+
+
+def test_in_bfloat16_losses_are_near_and_weights_stay_float32(make: Callable[..., Autoencoder]) -> None:
+    exact, rounded = (make(swap=False, bfloat16=low) for low in (False, True))
+    before = weights(rounded)
+    losses = [model.step()["l1"] for model in (exact, rounded)]
+    assert losses[0] != losses[1] and torch.isclose(*losses, rtol=0.02)
+    after = weights(rounded)
+    assert {value.dtype for value in after.values()} == {torch.float32}
+    for name in ("generator.synthesis_network.b4.conv1.weight", "encoder.to_w.weight"):
+        assert not torch.equal(before[name], after[name]), f"{name} learns"
