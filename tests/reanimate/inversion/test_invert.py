@@ -16,7 +16,9 @@ from reanimate.inversion.losses import MultiScaleLoss
 from reanimate.inversion.optimisers import Memory
 from reanimate.inversion.spaces import Space, mean
 
-PLAIN = InvertParams(init="mean", first_steps=40, steps=10, optimiser="adam", lr=0.05, warm_lr=0.02, patience=0)
+PLAIN = InvertParams(
+    init="mean", first_steps=40, steps=10, optimiser="adam", lr=0.05, warm_lr=0.02, patience=0, precision="float32"
+)  # in which a loss is the same wherever it is taken
 
 
 def inverter(generator: StyleGAN2, **changes: object) -> Inverter:
