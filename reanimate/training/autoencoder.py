@@ -171,7 +171,7 @@ class Autoencoder:
         if moved is not None:
             start = torch.cat([start, start + exchanged(codes[len(noise) :] - codes[: len(noise)])])
         network = self.networks.generator.synthesis_network
-        weights = lowered(network) if config.bfloat16 else dict(network.named_parameters())
+        weights = lowered(network) if config.bfloat16 else {}  # instead of its own
         fake = functional_call(network, weights, (start, "none", resolution))
         parts = self.likeness.parts(fake, shown, precision, seeing=perceptual, who=who)
         size, offset = (w.square().mean() - 1).square(), offsets.square().mean()
