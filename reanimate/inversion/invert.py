@@ -6,7 +6,6 @@ frame before), in the optimiser, in the falling step size and in stopping when n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -18,7 +17,7 @@ from reanimate.generators.protocol import Generator
 from reanimate.inversion.best import Best
 from reanimate.inversion.encoder import Encoder
 from reanimate.inversion.losses import Loss, LossName
-from reanimate.inversion.optimisers import MOMENTUM, Memory, OptimiserName, make_optimiser
+from reanimate.inversion.optimisers import FAR, NEAR, Manner, Memory, OptimiserName, falling, make_optimiser
 from reanimate.inversion.precision import Precision, working
 from reanimate.inversion.spaces import (
     Init,
@@ -35,7 +34,6 @@ from reanimate.inversion.spaces import (
 
 Preset = Literal["fast", "best", "paper"]
 NOISE_LR = 0.05  # Adam's step size for noise maps beside codes; their numbers are about one
-WARM_MOMENTUM = 0.6  # of frames, which begin near their end: more runs past it; stills like the optimiser's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +59,14 @@ class InvertParams:
     optimiser: OptimiserName = "curvature"
     lr: float = 1.0
     """Step size for a still or what is shared, in units of W's RMS; about 0.25 suits adam."""
-    warm_lr: float = 0.16
+    warm_lr: float = 0.2
     """The same for a frame, which has less far to go; about 0.05 suits adam."""
     decay: bool = True
-    """Whether the step size falls to nothing over a frame's passes (half a cosine)."""
+    """Whether the step size falls to nothing over a frame's passes."""
+    softness: float = 0.1
+    """Differences of pixels, which span 2, below which the gradient of L1 shrinks: at first, for it falls with the step
+    size. Steps do not jump to and fro over the many pixels that are almost right.
+    """
     proximity: float = 0.0
     """Loss of a frame per squared distance from its start, in units of W's RMS: less flicker, less fit."""
     noise: bool = False
@@ -72,7 +74,7 @@ class InvertParams:
     target_loss: float = 0.0
     """Loss below which a frame is good enough."""
     patience: int = 30
-    """Passes without improvement after which a frame is done; 0 never stops early."""
+    """Passes without improvement on the steps before, after which a frame is done; 0 never stops early."""
     tolerance: float = 1e-3
     """What counts as improvement, as a share of the loss."""
     precision: Precision = "auto"
@@ -87,6 +89,8 @@ class InvertParams:
             raise ConfigError("steps", "steps must not be negative and step sizes must be positive")
         if not 0 <= self.carried <= 1:
             raise ConfigError("carried", f"{self.carried} is not from 0 to 1")
+        if not 0 <= self.softness < 2:
+            raise ConfigError("softness", f"{self.softness} is not from 0 to 2")
         if self.lanes < 1:
             raise ConfigError("lanes", f"{self.lanes} is not at least 1")
         if min(self.proximity, self.target_loss) < 0:
@@ -107,6 +111,7 @@ PRESETS: dict[Preset, InvertParams] = {
         lr=1e-3,
         warm_lr=1e-3,
         decay=False,
+        softness=0.0,
         patience=0,
     ),
 }
@@ -179,8 +184,8 @@ class Inverter:
         prepared = loss_of.prepare(target)
         parts = [torch.zeros_like(base[:1], requires_grad=True)]
 
-        def look() -> torch.Tensor:
-            loss = loss_of(self._drawn(generator, base + parts[0]), prepared).sum() / len(target)
+        def look(softness: float) -> torch.Tensor:
+            loss = loss_of(self._drawn(generator, base + parts[0]), prepared, softness).sum() / len(target)
             if loss.requires_grad:
                 loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach().cpu().expand(1)
@@ -194,7 +199,7 @@ class Inverter:
         """Codes of pictures that begin at `start`, with the curvature that key frames have shown."""
         how = self.params
         memory = memory.copy() if memory is not None else Memory()
-        return self._optimise(target, start, how.steps, how.warm_lr, memory, how.proximity, None, WARM_MOMENTUM)
+        return self._optimise(target, start, how.steps, how.warm_lr, memory, how.proximity, None, NEAR)
 
     def draw(self, variable: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """[N, 3, R, R] the pictures of a solution's variable and noise."""
@@ -227,7 +232,7 @@ class Inverter:
         memory: Memory,
         proximity: float,
         on_pass: Callable[[], None] | None,
-        momentum: float = MOMENTUM,
+        manner: Manner = FAR,
     ) -> Solution:
         params, (generator, loss) = self.params, self._working
         prepared, parts = loss.prepare(target), [start.detach().clone()]
@@ -236,8 +241,8 @@ class Inverter:
         for part in parts:
             part.requires_grad_(True)
 
-        def look() -> torch.Tensor:
-            losses = loss(self._drawn(generator, *parts), prepared)
+        def look(softness: float) -> torch.Tensor:
+            losses = loss(self._drawn(generator, *parts), prepared, softness)
             if losses.requires_grad:
                 # pictures of a batch do not share variables, so the sum's gradient is each one's own
                 total = losses.sum()
@@ -246,7 +251,7 @@ class Inverter:
                 total.backward()  # type: ignore[no-untyped-call]
             return losses
 
-        optimisers = [make_optimiser(params.optimiser, parts[0], lr * self.unit, memory, momentum)]
+        optimisers = [make_optimiser(params.optimiser, parts[0], lr * self.unit, memory, manner)]
         if len(parts) > 1:
             optimisers.append(torch.optim.Adam(parts[1:], lr=NOISE_LR))
         best, passes = self._descend(parts, optimisers, look, steps, on_pass)
@@ -256,29 +261,31 @@ class Inverter:
         self,
         parts: list[torch.Tensor],
         optimisers: list[torch.optim.Optimizer],
-        look: Callable[[], torch.Tensor],
+        look: Callable[[float], torch.Tensor],
         steps: int,
         on_pass: Callable[[], None] | None,
     ) -> tuple[Best, int]:
-        """The best parts on the way, and the passes. `look` gives the losses of their rows, and leaves gradients."""
+        """The best parts on the way, and the passes. `look` gives the losses of their rows, and leaves gradients,
+        of a loss that is rounded off by so much.
+        """
         params, passes = self.params, 0
         best = Best(parts, params.patience, params.tolerance, params.target_loss)
         largest = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
         for step in range(steps):
             for optimiser in optimisers:
                 optimiser.zero_grad(set_to_none=True)
-            best.look(parts, look())
+            left = [falling(optimiser, step / steps) if params.decay else 1.0 for optimiser in optimisers]
+            best.look(parts, look(params.softness * left[0] if params.decay else 0.0))
             passes += 1
             if on_pass is not None:
                 on_pass()
             if not best.goes_on():
                 break
-            share = 0.5 * (1 + math.cos(math.pi * step / steps)) if params.decay else 1.0
-            for optimiser, size in zip(optimisers, largest, strict=True):
+            for optimiser, size, share in zip(optimisers, largest, left, strict=True):
                 optimiser.param_groups[0]["lr"] = size * share
                 optimiser.step()
         with torch.no_grad():  # the last step has not been looked at yet
-            best.look(parts, look())
+            best.look(parts, look(0.0))
         return best, passes
 
 

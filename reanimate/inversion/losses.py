@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
@@ -23,8 +23,12 @@ class Loss(Protocol):
     def prepare(self, target: torch.Tensor) -> list[torch.Tensor]:
         """What is needed of targets [N, 3, R, R], computed once."""
 
-    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor]) -> torch.Tensor:
-        """[N] distances of pictures [N, 3, R, R]; differentiable."""
+    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor], softness: float = 0.0) -> torch.Tensor:
+        """[N] distances of pictures [N, 3, R, R]; differentiable.
+
+        Where pixels are compared by L1, the gradient is that of L1 rounded off by `softness`: it shrinks for
+        differences smaller than that. The distance itself is not rounded.
+        """
 
 
 class MultiScaleLoss:
@@ -47,7 +51,7 @@ class MultiScaleLoss:
             scales.append(functional.avg_pool2d(scales[-1], 2))
         return [target, *(weight / len(scales) for scale in scales for weight in _means(scale, channels))]
 
-    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor]) -> torch.Tensor:
+    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor], softness: float = 0.0) -> torch.Tensor:
         """See Loss."""
         target, *weights = prepared
         difference = (pictures - target).contiguous()
@@ -57,7 +61,7 @@ class MultiScaleLoss:
                 difference = functional.avg_pool2d(difference, 2)
             parts = difference, difference.diff(), difference.diff(dim=2)
             for part, weight in zip(parts, weights[i : i + 3], strict=True):
-                total = total + _powers(part, self.norm) @ weight
+                total = total + _powers(part, self.norm, softness) @ weight
         return total
 
 
@@ -73,10 +77,10 @@ class FaceLoss:
             window = self.network.window_at(target.shape[-1])
             return [*self.pixels.prepare(target, window), *self.network(target)]
 
-    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor]) -> torch.Tensor:
+    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor], softness: float = 0.0) -> torch.Tensor:
         """See Loss."""
         maps: list[torch.Tensor] = self.network(pictures)
-        pixels = self.pixels(pictures, prepared[: -len(maps)])
+        pixels = self.pixels(pictures, prepared[: -len(maps)], softness)
         return pixels + FACE_WEIGHT * face_distance(maps, prepared[-len(maps) :])
 
 
@@ -95,8 +99,9 @@ class FeatureLoss:
             maps: list[torch.Tensor] = self.network(target)
         return maps
 
-    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor]) -> torch.Tensor:
-        """See Loss."""
+    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor], softness: float = 0.0) -> torch.Tensor:
+        """See Loss; a `softness` of pixels says nothing of features."""
+        del softness
         maps: list[torch.Tensor] = self.network(pictures)
         sizes = [a[0].numel() for a in prepared]
         terms = [_powers(a - b, self.norm).mean(1) * n for a, b, n in zip(maps, prepared, sizes, strict=True)]
@@ -129,8 +134,33 @@ def make_loss(
     raise ValueError(f"no loss named {name!r} can be made")
 
 
-def _powers(difference: torch.Tensor, norm: int) -> torch.Tensor:
-    return (difference.abs() if norm == 1 else difference.square()).flatten(1)
+class _Rounded(torch.autograd.Function):
+    """|x|, whose gradient is that of sqrt(x^2 + softness^2).
+
+    Source: Charbonnier et al. 1994, "Two deterministic half-quadratic regularization algorithms for computed imaging".
+    Differs in that the value stays |x|, so that what is met on the way can be compared.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, difference: torch.Tensor, softness: float) -> torch.Tensor:
+        """|x|"""
+        ctx.save_for_backward(difference / torch.hypot(difference, difference.new_tensor(softness)))
+        return difference.abs()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Of x, and of the softness, which has none."""
+        (slope,) = ctx.saved_tensors
+        return gradient * slope, None
+
+
+def _powers(difference: torch.Tensor, norm: int, softness: float = 0.0) -> torch.Tensor:
+    if norm == 2:
+        return difference.square().flatten(1)
+    if softness and difference.requires_grad:
+        rounded: torch.Tensor = _Rounded.apply(difference, softness)
+        return rounded.flatten(1)
+    return difference.abs().flatten(1)
 
 
 def _means(window: torch.Tensor, channels: int) -> list[torch.Tensor]:

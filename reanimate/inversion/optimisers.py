@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -13,7 +15,19 @@ LEARN_EVERY = 5  # steps between decompositions of the remembered gradients
 _EARLY = 20  # steps in which every gradient is news
 _FLOOR = 0.1  # share of the mean second moment that no direction is thought to be flatter than
 _SMALLEST = 1e-6  # share of the largest second moment below which a direction is rounding
-MOMENTUM = 0.9  # of a picture that begins far from its end
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How curvature turns gradients into steps."""
+
+    momentum: float
+    power: float
+    """Of second moments, that gradients are divided by: a half is AdaGrad's, 1 Newton's if moments were curvature."""
+
+
+FAR = Manner(0.8, 0.5)  # a picture that begins far from its end, while its curvature is still being learnt
+NEAR = Manner(0.7, 0.75)  # a frame, which begins near its end with a curvature that others have shown
 
 
 class Memory:
@@ -59,7 +73,7 @@ class Memory:
             self._gram[at] = self._gram[:, at] = self._gradients @ row
             self._count += 1
 
-    def _learn(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _learn(self, power: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Gradients [n, P] and directions as their sums [n, K], how much shorter steps along these are than elsewhere
         [K], and the step elsewhere [].
         """
@@ -70,20 +84,25 @@ class Memory:
         moments, vectors = moments[kept], vectors[:, kept] / (moments[kept] * used).sqrt()
         floor = _FLOOR * moments.mean() if len(moments) else torch.ones([], dtype=torch.float64)
         # a step is about one long along every known direction: as long in all as one of Adam's, one per coordinate
-        scale = max(1.0, self._gradients.shape[1] / RANK) ** 0.5
-        elsewhere = floor.rsqrt() * scale
-        change = (moments + floor).rsqrt() * scale - elsewhere
+        scale = floor.new_tensor(max(1.0, self._gradients.shape[1] / RANK)).sqrt()
+        if len(moments):  # that long in all by any power
+            scale *= ((moments / (moments + floor)).sum() / (moments / (moments + floor) ** (2 * power)).sum()).sqrt()
+        elsewhere = scale / floor**power
+        change = scale / (moments + floor) ** power - elsewhere
         # the ring goes on; to copy it costs less than to add up every direction
         gradients = self._gradients[:used].clone()
-        return gradients, *(part.to(gradients.device, gradients.dtype) for part in (vectors, change, elsewhere))
+        vectors, change, elsewhere = (
+            part.to(gradients.device, gradients.dtype) for part in (vectors, change, elsewhere)
+        )
+        return gradients, vectors, change, elsewhere
 
-    def shaped(self, gradients: torch.Tensor, *, afresh: bool) -> torch.Tensor:
-        """Gradients [N, P] divided by the root of the second moment along each direction that is known.
+    def shaped(self, gradients: torch.Tensor, power: float, *, afresh: bool) -> torch.Tensor:
+        """Gradients [N, P] divided by a power of the second moment along each direction that is known.
 
         `afresh` looks at all that was added; otherwise what was learnt last is used, if there is anything.
         """
         if self._basis is None or afresh:
-            self._basis = self._learn()
+            self._basis = self._learn(power)
         known, vectors, change, elsewhere = self._basis
         along = gradients @ known.T @ vectors * change
         return gradients * elsewhere + along @ vectors.T @ known
@@ -96,13 +115,14 @@ class SharedCurvature(torch.optim.Optimizer):
     size is about the RMS step of a coordinate, as Adam's is, if all directions were known.
 
     Source: Agarwal et al. 2019, "Efficient Full-Matrix Adaptive Regularization". Differs in that the window is shared
-    by a batch, decomposed every few steps, and regularised by a share of the mean second moment.
+    by a batch, decomposed every few steps, and regularised by a share of the mean second moment; and in the power of
+    moments, see Manner.
     """
 
-    def __init__(self, params: list[torch.Tensor], lr: float, memory: Memory, momentum: float = MOMENTUM) -> None:
+    def __init__(self, params: list[torch.Tensor], lr: float, memory: Memory, manner: Manner = FAR) -> None:
         super().__init__(params, {"lr": lr})
         self.memory, self._steps = memory, 0
-        self._momentum, self._average = momentum, torch.zeros_like(params[0]).flatten(1)
+        self._manner, self._average = manner, torch.zeros_like(params[0]).flatten(1)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -113,15 +133,23 @@ class SharedCurvature(torch.optim.Optimizer):
         self.memory.add(gradient)
         afresh = self._steps < _EARLY or self._steps % LEARN_EVERY == 0
         self._steps += 1
-        self._average.lerp_(gradient, 1 - self._momentum)
-        unbiased = self._average / (1 - self._momentum**self._steps)
-        variable.sub_(self.memory.shaped(unbiased, afresh=afresh).view_as(variable), alpha=self.param_groups[0]["lr"])
+        momentum, power = self._manner.momentum, self._manner.power
+        self._average.lerp_(gradient, 1 - momentum)
+        step = self.memory.shaped(self._average / (1 - momentum**self._steps), power, afresh=afresh)
+        variable.sub_(step.view_as(variable), alpha=self.param_groups[0]["lr"])
+
+
+def falling(optimiser: torch.optim.Optimizer, progress: float) -> float:
+    """Share of the largest step size that is left after a share of the steps: torch's own optimisers end nearer along
+    half a cosine, curvature along a straight line.
+    """
+    return 1 - progress if isinstance(optimiser, SharedCurvature) else 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def make_optimiser(
-    name: OptimiserName, variable: torch.Tensor, lr: float, memory: Memory, momentum: float = MOMENTUM
+    name: OptimiserName, variable: torch.Tensor, lr: float, memory: Memory, manner: Manner = FAR
 ) -> torch.optim.Optimizer:
-    """An optimiser of one variable [N, ...]; `memory` and `momentum` are for the one that learns curvature.
+    """An optimiser of one variable [N, ...]; `memory` and `manner` are for the one that learns curvature.
 
     Raises:
         ValueError: an unknown name.
@@ -131,5 +159,5 @@ def make_optimiser(
     if name == "sgd":
         return torch.optim.SGD([variable], lr=lr)
     if name == "curvature":
-        return SharedCurvature([variable], lr, memory, momentum)
+        return SharedCurvature([variable], lr, memory, manner)
     raise ValueError(f"no optimiser is called {name!r}")

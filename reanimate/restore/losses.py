@@ -25,10 +25,10 @@ class MaskedLoss:
         """See Loss."""
         return [target, *self.inner.prepare(target)]
 
-    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor]) -> torch.Tensor:
+    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor], softness: float = 0.0) -> torch.Tensor:
         """See Loss; what pictures show in the hole does not matter."""
         target, *wanted = prepared
-        return self.inner(torch.where(self.hole, target, pictures), wanted)
+        return self.inner(torch.where(self.hole, target, pictures), wanted, softness)
 
 
 class DownsampledLoss:
@@ -45,9 +45,9 @@ class DownsampledLoss:
         """See Loss; of targets only what downsampling leaves matters."""
         return self.inner.prepare(self._seen(target))
 
-    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor]) -> torch.Tensor:
+    def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor], softness: float = 0.0) -> torch.Tensor:
         """See Loss."""
-        return self.inner(self._seen(pictures), prepared)
+        return self.inner(self._seen(pictures), prepared, softness)
 
     def _seen(self, pictures: torch.Tensor) -> torch.Tensor:
         return bicubic(downsample(pictures, self.factor, self.how), self.factor, self.how)

@@ -221,7 +221,7 @@ def test_frame_that_is_good_enough_is_left_alone(generator: StyleGAN2) -> None:
 
 def test_patience_ends_what_no_longer_improves(generator: StyleGAN2) -> None:
     solver = inverter(generator, lr=1e-9, first_steps=50, patience=4)
-    assert solver.first(target_of(generator)).passes == 5  # one to see where it stands, four without improvement
+    assert solver.first(target_of(generator)).passes == 6  # the start, a step to judge by, and four without improvement
 
 
 def test_patience_judges_each_picture_of_a_batch_alone(generator: StyleGAN2) -> None:
@@ -266,6 +266,23 @@ def test_step_size_falls_to_nothing_only_if_asked(generator: StyleGAN2, monkeypa
     assert sizes == [pytest.approx(PLAIN.lr * unit)] * 20
 
 
+@pytest.mark.parametrize(("decay", "first"), [(True, 0.2), (False, 0.0)], ids=["falling", "constant"])
+def test_softness_falls_with_the_step_size_and_the_end_is_exact(
+    generator: StyleGAN2, decay: bool, first: float
+) -> None:
+    softnesses: list[float] = []
+
+    class Watched(MultiScaleLoss):
+        def __call__(self, pictures: torch.Tensor, prepared: list[torch.Tensor], softness: float = 0.0) -> torch.Tensor:
+            softnesses.append(softness)
+            return super().__call__(pictures, prepared, softness)
+
+    params = replace(PLAIN, first_steps=10, decay=decay, softness=0.2)
+    Inverter(generator, None, Watched(), params).first(target_of(generator))
+    assert softnesses[0] == first and softnesses[-1] == 0.0
+    assert softnesses == sorted(softnesses, reverse=True)
+
+
 def test_step_sizes_are_in_units_of_w() -> None:
     generator, wide = tiny_generator(), tiny_generator()
     last = wide.mapping_network.get_submodule("fc1")
@@ -282,6 +299,7 @@ def test_unit_of_w_is_its_rms_about_the_mean(generator: StyleGAN2) -> None:
 def test_paper_preset_is_the_papers() -> None:
     paper = PRESETS["paper"]
     assert (paper.init, paper.space, paper.warm_start, paper.decay, paper.patience) == ("zeros", "w+", False, False, 0)
+    assert paper.softness == 0
     assert (paper.first_steps, paper.steps) == (1000, 1000)
     assert (paper.lr, paper.warm_lr) == (1e-3, 1e-3)
 

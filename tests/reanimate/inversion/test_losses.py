@@ -113,3 +113,28 @@ def test_loss_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         make_loss("nothing")  # type: ignore[arg-type]
     with pytest.raises(MediaError):
         make_loss("squeezenet", 1, tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("size", [0.01, 0.1, 1.0])
+def test_softness_rounds_the_gradient_and_not_the_distance(size: float) -> None:
+    """Source of the formula: Charbonnier et al. 1994, the derivative of sqrt(x^2 + softness^2)."""
+    loss, target = MultiScaleLoss(), torch.zeros(1, 3, 8, 8)
+    prepared, gradients, values = loss.prepare(target), [], []
+    for softness in (0.0, 0.1):
+        pictures = torch.full_like(target, size).requires_grad_(True)
+        losses = loss(pictures, prepared, softness)
+        losses.sum().backward()
+        assert pictures.grad is not None
+        gradients.append(float(pictures.grad.sum()))
+        values.append(float(losses.detach()))
+    assert values[0] == values[1]
+    assert gradients[1] == pytest.approx(gradients[0] * size / (size**2 + 0.1**2) ** 0.5, rel=1e-4)
+
+
+def test_squares_are_soft_already() -> None:
+    loss, target = MultiScaleLoss(2), torch.zeros(1, 3, 8, 8)
+    pictures = torch.full_like(target, 0.05).requires_grad_(True)
+    losses = loss(pictures, loss.prepare(target), 0.1)
+    (soft,) = torch.autograd.grad(losses.sum(), pictures)
+    (plain,) = torch.autograd.grad(loss(pictures, loss.prepare(target)).sum(), pictures)
+    assert torch.equal(soft, plain)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reanimate.inversion.optimisers import RANK, Memory, SharedCurvature, make_optimiser
+from reanimate.inversion.optimisers import FAR, NEAR, RANK, Memory, SharedCurvature, falling, make_optimiser
 
 STEP_SIZES = (0.01, 0.03, 0.1, 0.3, 1.0)
 
@@ -39,8 +39,8 @@ def test_curvature_descends_a_turned_valley_where_adam_zigzags() -> None:
 
 def test_pictures_of_a_batch_learn_from_each_other() -> None:
     bend = valley(100)
-    alone = min(descend("curvature", bend, lr, 100, count=1) for lr in STEP_SIZES)
-    together = min(descend("curvature", bend, lr, 100, count=8) for lr in STEP_SIZES)
+    alone = min(descend("curvature", bend, lr, 50, count=1) for lr in STEP_SIZES)
+    together = min(descend("curvature", bend, lr, 50, count=8) for lr in STEP_SIZES)
     assert together < 0.5 * alone
 
 
@@ -54,7 +54,31 @@ def test_memory_shapes_like_the_root_of_the_second_moment() -> None:
     values, vectors = torch.linalg.eigh(moment)
     root = vectors @ torch.diag(values.rsqrt()) @ vectors.T
     one = torch.randn(3, 5, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(memory.shaped(one, afresh=True), (one.double() @ root).float(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        memory.shaped(one, 0.5, afresh=True), (one.double() @ root).float(), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_other_powers_of_the_second_moment_step_as_far_in_all() -> None:
+    gradients = torch.randn(12, 5, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2, 4, 8, 16])
+    memory = Memory()
+    memory.add(gradients)
+    by_root, by_more = memory.shaped(gradients, 0.5, afresh=True), memory.shaped(gradients, 0.75, afresh=True)
+    assert float(by_more.square().mean()) == pytest.approx(float(by_root.square().mean()), rel=1e-4)
+    steep = by_more[:, 4].square().mean() / by_more[:, 0].square().mean()
+    assert steep < 0.7 * by_root[:, 4].square().mean() / by_root[:, 0].square().mean()
+
+
+def test_known_curvature_is_trusted_further_than_one_that_is_learnt() -> None:
+    assert NEAR.power > FAR.power
+
+
+def test_steps_fall_to_nothing_along_the_curve_that_suits_them() -> None:
+    variable = torch.zeros(1, 1)
+    line, curve = (make_optimiser(name, variable, 1.0, Memory()) for name in ("curvature", "adam"))
+    assert [falling(line, share) for share in (0.0, 0.25, 1.0)] == [1.0, 0.75, 0.0]
+    assert [falling(curve, share) for share in (0.0, 0.5, 1.0)] == pytest.approx([1.0, 0.5, 0.0])
+    assert falling(curve, 0.25) > 0.8
 
 
 def test_oldest_gradients_are_forgotten() -> None:
@@ -72,16 +96,16 @@ def test_rows_of_a_memory_make_the_same_memory() -> None:
     memory.add(torch.randn(RANK + 7, 9, generator=torch.Generator().manual_seed(0)))
     rows, one = memory.rows(), torch.randn(2, 9, generator=torch.Generator().manual_seed(1))
     assert rows is not None
-    torch.testing.assert_close(Memory(rows).shaped(one, afresh=True), memory.shaped(one, afresh=True))
+    torch.testing.assert_close(Memory(rows).shaped(one, 0.5, afresh=True), memory.shaped(one, 0.5, afresh=True))
 
 
 def test_copy_does_not_change_with_the_original() -> None:
     memory = Memory()
     memory.add(torch.eye(4))
     copy, one = memory.copy(), torch.ones(1, 4)
-    before = copy.shaped(one, afresh=True)
+    before = copy.shaped(one, 0.5, afresh=True)
     memory.add(100 * torch.eye(4))
-    assert torch.equal(copy.shaped(one, afresh=True), before)
+    assert torch.equal(copy.shaped(one, 0.5, afresh=True), before)
 
 
 def test_memory_without_gradients_has_no_rows() -> None:
