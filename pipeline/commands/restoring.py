@@ -90,4 +90,4 @@ def restoring(params: InvertParams, preset: Preset, task: Task) -> InvertParams:
         return params
     if preset == "paper":
         return replace(params, optimiser="sgd", lr=1e-2) if task == "inpaint" else params
-    return replace(params, optimiser="adam", lr=RESTORING_LR, softness=0.0)
+    return replace(params, optimiser="adam", lr=RESTORING_LR)

@@ -17,7 +17,7 @@ from reanimate.generators.protocol import Generator
 from reanimate.inversion.best import Best
 from reanimate.inversion.encoder import Encoder
 from reanimate.inversion.losses import Loss, LossName
-from reanimate.inversion.optimisers import FAR, NEAR, Manner, Memory, OptimiserName, falling, make_optimiser
+from reanimate.inversion.optimisers import FRAME, SHARED, STILL, Manner, Memory, OptimiserName, falling, make_optimiser
 from reanimate.inversion.precision import Precision, working
 from reanimate.inversion.spaces import (
     Init,
@@ -64,8 +64,8 @@ class InvertParams:
     decay: bool = True
     """Whether the step size falls to nothing over a frame's passes."""
     softness: float = 0.1
-    """Differences of pixels, which span 2, below which the gradient of L1 shrinks: at first, for it falls with the step
-    size. Steps do not jump to and fro over the many pixels that are almost right.
+    """Differences of pixels, which span 2, below which the gradient of L1 shrinks for frames and what they share: at
+    first, for it falls with the step size. Steps do not jump to and fro over the many pixels that are almost right.
     """
     proximity: float = 0.0
     """Loss of a frame per squared distance from its start, in units of W's RMS: less flicker, less fit."""
@@ -174,7 +174,7 @@ class Inverter:
     def first(self, target: torch.Tensor, on_pass: Callable[[], None] | None = None) -> Solution:
         """Codes of pictures that nothing came before. Solved together, they learn curvature from each other."""
         params = self.params
-        return self._optimise(target, self.start(target), params.first_steps, params.lr, Memory(), 0.0, on_pass)
+        return self._optimise(target, self.start(target), params.first_steps, params.lr, Memory(), 0.0, on_pass, STILL)
 
     def shared(self, target: torch.Tensor) -> Solution:
         """The one offset [1, ...] from the encoder that suits N pictures of one person best, as a Solution's variable.
@@ -192,15 +192,15 @@ class Inverter:
             return loss.detach().cpu().expand(1)
 
         params, memory = self.params, Memory()
-        optimiser = make_optimiser(params.optimiser, parts[0], params.lr * self.unit, memory)
-        best, passes = self._descend(parts, [optimiser], look, params.first_steps, None)
+        optimiser = make_optimiser(params.optimiser, parts[0], params.lr * self.unit, memory, SHARED)
+        best, passes = self._descend(parts, [optimiser], look, params.first_steps, None, params.softness)
         return self._solution(target, base + best.parts[0], best, passes, memory)
 
     def next(self, target: torch.Tensor, start: torch.Tensor, memory: Memory | None = None) -> Solution:
         """Codes of pictures that begin at `start`, with the curvature that key frames have shown."""
         how = self.params
         memory = memory.copy() if memory is not None else Memory()
-        return self._optimise(target, start, how.steps, how.warm_lr, memory, how.proximity, None, NEAR)
+        return self._optimise(target, start, how.steps, how.warm_lr, memory, how.proximity, None, FRAME)
 
     def draw(self, variable: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """[N, 3, R, R] the pictures of a solution's variable and noise."""
@@ -233,7 +233,7 @@ class Inverter:
         memory: Memory,
         proximity: float,
         on_pass: Callable[[], None] | None,
-        manner: Manner = FAR,
+        manner: Manner,
     ) -> Solution:
         params, (generator, loss) = self.params, self._working
         prepared, parts = loss.prepare(target), [start.detach().clone()]
@@ -255,7 +255,8 @@ class Inverter:
         optimisers = [make_optimiser(params.optimiser, parts[0], lr * self.unit, memory, manner)]
         if len(parts) > 1:
             optimisers.append(torch.optim.Adam(parts[1:], lr=NOISE_LR))
-        best, passes = self._descend(parts, optimisers, look, steps, on_pass)
+        softness = params.softness if manner.straight else 0.0
+        best, passes = self._descend(parts, optimisers, look, steps, on_pass, softness)
         return self._solution(target, best.parts[0], best, passes, memory)
 
     def _descend(
@@ -265,9 +266,10 @@ class Inverter:
         look: Callable[[float], torch.Tensor],
         steps: int,
         on_pass: Callable[[], None] | None,
+        softness: float,
     ) -> tuple[Best, int]:
         """The best parts on the way, and the passes. `look` gives the losses of their rows, and leaves gradients,
-        of a loss that is rounded off by so much.
+        of a loss that is rounded off by so much: by `softness` at first.
         """
         params, passes = self.params, 0
         best = Best(parts, params.patience, params.tolerance, params.target_loss)
@@ -276,7 +278,7 @@ class Inverter:
             for optimiser in optimisers:
                 optimiser.zero_grad(set_to_none=True)
             left = [falling(optimiser, step / steps) if params.decay else 1.0 for optimiser in optimisers]
-            best.look(parts, look(params.softness * left[0] if params.decay else 0.0))
+            best.look(parts, look(softness * left[0] if params.decay else 0.0))
             passes += 1
             if on_pass is not None:
                 on_pass()

@@ -24,10 +24,13 @@ class Manner:
     momentum: float
     power: float
     """Of second moments, that gradients are divided by: a half is AdaGrad's, 1 Newton's if moments were curvature."""
+    straight: bool = True
+    """Whether step sizes fall along a straight line, or as torch's own do here, along half a cosine."""
 
 
-FAR = Manner(0.8, 0.5)  # a picture that begins far from its end, while its curvature is still being learnt
-NEAR = Manner(0.7, 0.75)  # a frame, which begins near its end with a curvature that others have shown
+STILL = Manner(0.9, 0.5, straight=False)
+SHARED = Manner(0.8, 0.5)  # of what frames share, which begins far from its end with a curvature that is still learnt
+FRAME = Manner(0.7, 0.75)  # begins near its end, with a curvature that others have shown
 
 
 class Memory:
@@ -119,10 +122,10 @@ class SharedCurvature(torch.optim.Optimizer):
     moments, see Manner.
     """
 
-    def __init__(self, params: list[torch.Tensor], lr: float, memory: Memory, manner: Manner = FAR) -> None:
+    def __init__(self, params: list[torch.Tensor], lr: float, memory: Memory, manner: Manner = STILL) -> None:
         super().__init__(params, {"lr": lr})
         self.memory, self._steps = memory, 0
-        self._manner, self._average = manner, torch.zeros_like(params[0]).flatten(1)
+        self.manner, self._average = manner, torch.zeros_like(params[0]).flatten(1)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -133,21 +136,21 @@ class SharedCurvature(torch.optim.Optimizer):
         self.memory.add(gradient)
         afresh = self._steps < _EARLY or self._steps % LEARN_EVERY == 0
         self._steps += 1
-        momentum, power = self._manner.momentum, self._manner.power
+        momentum, power = self.manner.momentum, self.manner.power
         self._average.lerp_(gradient, 1 - momentum)
         step = self.memory.shaped(self._average / (1 - momentum**self._steps), power, afresh=afresh)
         variable.sub_(step.view_as(variable), alpha=self.param_groups[0]["lr"])
 
 
 def falling(optimiser: torch.optim.Optimizer, progress: float) -> float:
-    """Share of the largest step size that is left after a share of the steps: torch's own optimisers end nearer along
-    half a cosine, curvature along a straight line.
-    """
-    return 1 - progress if isinstance(optimiser, SharedCurvature) else 0.5 * (1 + math.cos(math.pi * progress))
+    """Share of the largest step size that is left after a share of the steps."""
+    if isinstance(optimiser, SharedCurvature) and optimiser.manner.straight:
+        return 1 - progress
+    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def make_optimiser(
-    name: OptimiserName, variable: torch.Tensor, lr: float, memory: Memory, manner: Manner = FAR
+    name: OptimiserName, variable: torch.Tensor, lr: float, memory: Memory, manner: Manner = STILL
 ) -> torch.optim.Optimizer:
     """An optimiser of one variable [N, ...]; `memory` and `manner` are for the one that learns curvature.
 

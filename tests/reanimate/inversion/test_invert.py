@@ -277,8 +277,9 @@ def test_softness_falls_with_the_step_size_and_the_end_is_exact(
             softnesses.append(softness)
             return super().__call__(pictures, prepared, softness)
 
-    params = replace(PLAIN, first_steps=10, decay=decay, softness=0.2)
-    Inverter(generator, None, Watched(), params).first(target_of(generator))
+    params = replace(PLAIN, steps=10, decay=decay, softness=0.2)
+    solver, target = Inverter(generator, None, Watched(), params), target_of(generator)
+    solver.next(target, solver.start(target))
     assert softnesses[0] == first and softnesses[-1] == 0.0
     assert softnesses == sorted(softnesses, reverse=True)
 
