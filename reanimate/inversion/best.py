@@ -35,7 +35,9 @@ class Best:
 
     def goes_on(self) -> bool:
         """Take in the losses so far; False once every picture is done."""
-        improved = self._lowest < self._marked * (1 - self._tolerance)
+        improved = (
+            self._lowest < self._marked * (1 - self._tolerance)
+        ) | self._lowest.isinf()  # nothing to judge by yet
         self._marked = torch.where(improved, self._lowest, self._marked)
         self._since = torch.where(improved, 0, self._since + 1)
         if self._patience:

@@ -32,3 +32,8 @@ def test_start_is_kept_where_nothing_beats_it() -> None:
 def test_plateau_above_the_start_ends_too() -> None:
     _, going = told([1.0, 3.0, 2.0, 2.0, 2.0, 2.0], patience=3)
     assert going == [True, True, True, True, True, False]
+
+
+def test_start_alone_ends_nothing() -> None:
+    _, going = told([1.0, 0.9, 0.95], patience=1)
+    assert going == [True, True, False]
