@@ -73,9 +73,9 @@ class InvertParams:
     """Whether the noise maps of a picture are optimised beside its code."""
     target_loss: float = 0.0
     """Loss below which a frame is good enough."""
-    patience: int = 0
-    """Passes without improvement on the steps before, after which a frame is done; 0 never stops early. For step sizes
-    that do not fall: those that do gain most at their end.
+    patience: int = 30
+    """Passes without improvement on the steps before, after which a still is done; 0 never stops early. Frames, and
+    what they share, gain most at their end and take all passes.
     """
     tolerance: float = 1e-3
     """What counts as improvement, as a share of the loss."""
@@ -103,7 +103,7 @@ class InvertParams:
 
 PRESETS: dict[Preset, InvertParams] = {
     "fast": InvertParams(),
-    "best": InvertParams(first_steps=1000, steps=100),
+    "best": InvertParams(first_steps=1000, steps=100, patience=60),
     "paper": InvertParams(
         init="zeros",
         warm_start=False,
@@ -114,6 +114,7 @@ PRESETS: dict[Preset, InvertParams] = {
         warm_lr=1e-3,
         decay=False,
         softness=0.0,
+        patience=0,
     ),
 }
 
@@ -193,7 +194,7 @@ class Inverter:
 
         params, memory = self.params, Memory()
         optimiser = make_optimiser(params.optimiser, parts[0], params.lr * self.unit, memory, SHARED)
-        best, passes = self._descend(parts, [optimiser], look, params.first_steps, None, params.softness)
+        best, passes = self._descend(parts, [optimiser], look, params.first_steps, None, SHARED)
         return self._solution(target, base + best.parts[0], best, passes, memory)
 
     def next(self, target: torch.Tensor, start: torch.Tensor, memory: Memory | None = None) -> Solution:
@@ -255,8 +256,7 @@ class Inverter:
         optimisers = [make_optimiser(params.optimiser, parts[0], lr * self.unit, memory, manner)]
         if len(parts) > 1:
             optimisers.append(torch.optim.Adam(parts[1:], lr=NOISE_LR))
-        softness = params.softness if manner.straight else 0.0
-        best, passes = self._descend(parts, optimisers, look, steps, on_pass, softness)
+        best, passes = self._descend(parts, optimisers, look, steps, on_pass, manner)
         return self._solution(target, best.parts[0], best, passes, memory)
 
     def _descend(
@@ -266,13 +266,14 @@ class Inverter:
         look: Callable[[float], torch.Tensor],
         steps: int,
         on_pass: Callable[[], None] | None,
-        softness: float,
+        manner: Manner,
     ) -> tuple[Best, int]:
         """The best parts on the way, and the passes. `look` gives the losses of their rows, and leaves gradients,
-        of a loss that is rounded off by so much: by `softness` at first.
+        of a loss that is rounded off by so much.
         """
         params, passes = self.params, 0
-        best = Best(parts, params.patience, params.tolerance, params.target_loss)
+        softness, patience = (params.softness, 0) if manner.straight else (0.0, params.patience)
+        best = Best(parts, patience, params.tolerance, params.target_loss)
         largest = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
         for step in range(steps):
             for optimiser in optimisers:
