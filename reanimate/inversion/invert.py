@@ -74,8 +74,8 @@ class InvertParams:
     target_loss: float = 0.0
     """Loss below which a frame is good enough."""
     patience: int = 30
-    """Passes without improvement on the steps before, after which a still is done; 0 never stops early. Frames, and
-    what they share, gain most at their end and take all passes.
+    """Passes without improvement after which a still is done; 0 never stops early. Frames, and what they share, gain
+    most at their end and take all passes.
     """
     tolerance: float = 1e-3
     """What counts as improvement, as a share of the loss."""
@@ -272,7 +272,7 @@ class Inverter:
         of a loss that is rounded off by so much.
         """
         params, passes = self.params, 0
-        softness, patience = (params.softness, 0) if manner.straight else (0.0, params.patience)
+        softness, patience = (params.softness, 0) if manner.annealed else (0.0, params.patience)
         best = Best(parts, patience, params.tolerance, params.target_loss)
         largest = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
         for step in range(steps):

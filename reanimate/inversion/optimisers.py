@@ -24,11 +24,13 @@ class Manner:
     momentum: float
     power: float
     """Of second moments, that gradients are divided by: a half is AdaGrad's, 1 Newton's if moments were curvature."""
-    straight: bool = True
-    """Whether step sizes fall along a straight line, or as torch's own do here, along half a cosine."""
+    annealed: bool = True
+    """Whether steps fall along a straight line to their end, over an L1 that is rounded off meanwhile; otherwise along
+    half a cosine, until nothing improves.
+    """
 
 
-STILL = Manner(0.9, 0.5, straight=False)
+STILL = Manner(0.9, 0.5, annealed=False)
 SHARED = Manner(0.8, 0.5)  # of what frames share, which begins far from its end with a curvature that is still learnt
 FRAME = Manner(0.7, 0.75)  # begins near its end, with a curvature that others have shown
 
@@ -144,7 +146,7 @@ class SharedCurvature(torch.optim.Optimizer):
 
 def falling(optimiser: torch.optim.Optimizer, progress: float) -> float:
     """Share of the largest step size that is left after a share of the steps."""
-    if isinstance(optimiser, SharedCurvature) and optimiser.manner.straight:
+    if isinstance(optimiser, SharedCurvature) and optimiser.manner.annealed:
         return 1 - progress
     return 0.5 * (1 + math.cos(math.pi * progress))
 

@@ -221,7 +221,12 @@ def test_frame_that_is_good_enough_is_left_alone(generator: StyleGAN2) -> None:
 
 def test_patience_ends_what_no_longer_improves(generator: StyleGAN2) -> None:
     solver = inverter(generator, lr=1e-9, first_steps=50, patience=4)
-    assert solver.first(target_of(generator)).passes == 6  # the start, a step to judge by, and four without improvement
+    assert solver.first(target_of(generator)).passes == 5  # one to see where it stands, four without improvement
+
+
+def test_frames_take_all_passes_since_they_gain_most_at_their_end(generator: StyleGAN2) -> None:
+    solver, target = inverter(generator, warm_lr=1e-9, steps=20, patience=4), target_of(generator)
+    assert solver.next(target, solver.start(target)).passes == 20
 
 
 def test_patience_judges_each_picture_of_a_batch_alone(generator: StyleGAN2) -> None:
