@@ -35,8 +35,9 @@ from reanimate.faces.expression import express
 from reanimate.generators.protocol import Generator
 from reanimate.images import to_pictures, to_tensor
 from reanimate.inversion.encoder import Encoder
-from reanimate.inversion.invert import PRESETS, Inverter, w_rms
+from reanimate.inversion.invert import PRESETS, Inverter
 from reanimate.inversion.losses import Loss
+from reanimate.inversion.spaces import w_rms
 from reanimate.metrics import descriptor_at, surest_face
 from reanimate.types import ATTRIBUTES, NATURAL, UInt8, spread
 

@@ -52,8 +52,8 @@ def bench_invert(
     from pipeline.streams import open_frames
     from reanimate.checkpoints.bundle import load_bundle
     from reanimate.inversion.features import SqueezeNetFeatures
-    from reanimate.inversion.invert import w_rms
     from reanimate.inversion.precision import resolved
+    from reanimate.inversion.spaces import w_rms
     from reanimate.types import spread
 
     if plot is not None:

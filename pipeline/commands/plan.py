@@ -72,7 +72,7 @@ def _passes(count: int, invert: InvertParams) -> int:
     """Of a clip of so many frames, one shot with an encoder; each picture of a batch counts."""
     from reanimate.inversion.clip import SHARED_FRAMES
 
-    if not invert.warm_start:
+    if count == 1 or not invert.warm_start:
         return count * invert.first_steps
     return min(count, SHARED_FRAMES) * invert.first_steps + count * invert.steps
 

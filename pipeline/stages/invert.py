@@ -116,4 +116,4 @@ def _restore(job: Job, clip: ClipInversion, log: RecordLog) -> None:
             clip.memory = Memory(torch.from_numpy(np.stack(rows)).to(job.device))
 
 
-STAGE = Stage("invert", 8, ("crops", "track"), InvertStageParams, run, resumes=True)
+STAGE = Stage("invert", 9, ("crops", "track"), InvertStageParams, run, resumes=True)

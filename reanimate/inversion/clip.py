@@ -34,14 +34,15 @@ class Step:
 class ClipInversion:
     """A clip on its way to codes, batch by batch. Give it what an earlier run solved, and it goes on from there.
 
-    Without an encoder, or without warm starts, there is no offset to share: key frames are solved by themselves.
+    Without an encoder, without warm starts, or of one frame only, there is no offset to share: key frames are solved by
+    themselves.
     """
 
     def __init__(self, inverter: Inverter, crops: UInt8, known: Bool, cuts: Bool) -> None:
         """`crops` [T, R, R, 3]; frames are `known` [T] to show a face; shots begin at `cuts` [T]."""
         self.inverter, self.crops = inverter, crops
         params = inverter.params
-        self.shares = inverter.shares and params.warm_start
+        self.shares = inverter.shares and params.warm_start and int(known.sum()) > 1
         runs = segments(known, cuts, params.lanes)
         self.segments = runs if params.warm_start else [Segment((t,), run.shot) for run in runs for t in run.frames]
         self.shape = tuple(inverter.start(self._pictures([0])).shape[1:])

@@ -29,6 +29,7 @@ from reanimate.inversion.spaces import (
     mean,
     stored_noise,
     to_ws,
+    w_rms,
     zeros,
 )
 
@@ -291,11 +292,3 @@ class Inverter:
         with torch.no_grad():  # the last step has not been looked at yet
             best.look(parts, look(0.0))
         return best, passes
-
-
-@torch.no_grad()
-def w_rms(generator: Generator) -> float:
-    """RMS of W about its mean, from 1024 seeded draws: the unit of step sizes."""
-    z = torch.randn(1024, generator.z_dim, generator=torch.Generator().manual_seed(0)).to(generator.w_avg.device)
-    w = generator.mapping(z)[:, 0]
-    return max(float((w - w.mean(0)).square().mean().sqrt()), 1e-6)

@@ -47,6 +47,14 @@ def to_ws(generator: Generator, space: Space, variable: torch.Tensor) -> torch.T
     return variable.expand(-1, generator.num_ws, -1) if space == "w" else variable
 
 
+@torch.no_grad()
+def w_rms(generator: Generator) -> float:
+    """RMS of W about its mean, from 1024 seeded draws: the unit of step sizes."""
+    z = torch.randn(1024, generator.z_dim, generator=torch.Generator().manual_seed(0)).to(generator.w_avg.device)
+    w = generator.mapping(z)[:, 0]
+    return max(float((w - w.mean(0)).square().mean().sqrt()), 1e-6)
+
+
 def zeros(generator: Generator, space: Space, count: int) -> torch.Tensor:
     """The paper's start."""
     device = generator.w_avg.device

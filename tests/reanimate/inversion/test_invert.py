@@ -11,10 +11,10 @@ from reanimate.errors import ConfigError
 from reanimate.generators.stylegan2 import StyleGAN2
 from reanimate.images import to_pictures, to_tensor
 from reanimate.inversion.clip import ONWARD, ClipInversion
-from reanimate.inversion.invert import PRESETS, Inverter, InvertParams, Solution, w_rms
+from reanimate.inversion.invert import PRESETS, Inverter, InvertParams, Solution
 from reanimate.inversion.losses import MultiScaleLoss
 from reanimate.inversion.optimisers import Memory
-from reanimate.inversion.spaces import Space, mean
+from reanimate.inversion.spaces import Space, mean, w_rms
 
 PLAIN = InvertParams(
     init="mean", first_steps=40, steps=10, optimiser="adam", lr=0.05, warm_lr=0.02, patience=0, precision="float32"
@@ -184,6 +184,14 @@ def test_later_frame_starts_a_share_of_the_way_onward_from_the_offsets_of_the_tw
         expected = said[t] + carried * (before + ONWARD * step) + (1 - carried) * shared
         torch.testing.assert_close(starts[t][0], expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(starts[0][0], said[0] + clip.offsets[0])
+
+
+def test_a_clip_of_one_frame_is_solved_as_a_still(generator: StyleGAN2) -> None:
+    solver = inverter(generator, init="encoder", first_steps=5, steps=3)
+    crops = to_pictures(target_of(generator, 1))
+    clip = ClipInversion(solver, crops, np.ones(1, bool), np.ones(1, bool))
+    assert [step.solution.passes for step in clip.run()] == [5]
+    assert torch.equal(clip.variables(), solver.first(to_tensor(crops)).variable)
 
 
 def test_shared_offset_suits_all_its_pictures(generator: StyleGAN2) -> None:
