@@ -235,7 +235,7 @@ def encoder_amplitude(
 
 def default_steps(bundle: Bundle, loss: Loss, target: torch.Tensor, advance: Advance) -> int:
     """The shortest schedule from which the next longer one gains less than GAIN per ten passes, for [N, 3, R, R]."""
-    params = replace(PRESETS["fast"], patience=0)
+    params = PRESETS["fast"]
     if not bundle.generator.has_w:
         params = replace(params, space="z")
     before = np.inf

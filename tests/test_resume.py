@@ -20,7 +20,7 @@ from pipeline.runner import execute
 from pipeline.store import Store
 
 Call = Callable[..., Done]
-STEPS = ("invert.first_steps=25", "invert.steps=25", "invert.patience=0")
+STEPS = ("invert.first_steps=25", "invert.steps=25")
 OPTIONS = [word for text in STEPS for word in ("--set", text)]
 # bytes of frames.log: which frame, the loss, 6 layers of 8 numbers, and a checksum; the first is what the shot shares
 HEADER, RECORD = 12, 4 + 4 * (1 + 6 * 8) + 4

@@ -17,7 +17,7 @@ from reanimate.generators.protocol import Generator
 from reanimate.inversion.best import Best
 from reanimate.inversion.encoder import Encoder
 from reanimate.inversion.losses import Loss, LossName
-from reanimate.inversion.optimisers import FRAME, SHARED, STILL, Manner, Memory, OptimiserName, falling, make_optimiser
+from reanimate.inversion.optimisers import FRAME, STILL, Manner, Memory, OptimiserName, falling, make_optimiser
 from reanimate.inversion.precision import Precision, working
 from reanimate.inversion.spaces import (
     Init,
@@ -65,8 +65,8 @@ class InvertParams:
     decay: bool = True
     """Whether the step size falls to nothing over a frame's passes."""
     softness: float = 0.1
-    """Differences of pixels, which span 2, below which the gradient of L1 shrinks for frames and what they share: at
-    first, for it falls with the step size. Steps do not jump to and fro over the many pixels that are almost right.
+    """Differences of pixels, which span 2, below which the gradient of L1 shrinks: at first, for it falls with the step
+    size. Steps do not jump to and fro over the many pixels that are almost right.
     """
     proximity: float = 0.0
     """Loss of a frame per squared distance from its start, in units of W's RMS: less flicker, less fit."""
@@ -74,9 +74,9 @@ class InvertParams:
     """Whether the noise maps of a picture are optimised beside its code."""
     target_loss: float = 0.0
     """Loss below which a frame is good enough."""
-    patience: int = 30
-    """Passes without improvement after which a still is done; 0 never stops early. Frames, and what they share, gain
-    most at their end and take all passes.
+    patience: int = 0
+    """Passes without improvement after which a picture is done; 0 never stops early, since steps that fall gain most at
+    their end.
     """
     tolerance: float = 1e-3
     """What counts as improvement, as a share of the loss."""
@@ -104,7 +104,7 @@ class InvertParams:
 
 PRESETS: dict[Preset, InvertParams] = {
     "fast": InvertParams(),
-    "best": InvertParams(first_steps=1000, steps=100, patience=60),
+    "best": InvertParams(first_steps=1000, steps=100),
     "paper": InvertParams(
         init="zeros",
         warm_start=False,
@@ -115,7 +115,6 @@ PRESETS: dict[Preset, InvertParams] = {
         warm_lr=1e-3,
         decay=False,
         softness=0.0,
-        patience=0,
     ),
 }
 
@@ -194,8 +193,8 @@ class Inverter:
             return loss.detach().cpu().expand(1)
 
         params, memory = self.params, Memory()
-        optimiser = make_optimiser(params.optimiser, parts[0], params.lr * self.unit, memory, SHARED)
-        best, passes = self._descend(parts, [optimiser], look, params.first_steps, None, SHARED)
+        optimiser = make_optimiser(params.optimiser, parts[0], params.lr * self.unit, memory, STILL)
+        best, passes = self._descend(parts, [optimiser], look, params.first_steps, None)
         return self._solution(target, base + best.parts[0], best, passes, memory)
 
     def next(self, target: torch.Tensor, start: torch.Tensor, memory: Memory | None = None) -> Solution:
@@ -257,7 +256,7 @@ class Inverter:
         optimisers = [make_optimiser(params.optimiser, parts[0], lr * self.unit, memory, manner)]
         if len(parts) > 1:
             optimisers.append(torch.optim.Adam(parts[1:], lr=NOISE_LR))
-        best, passes = self._descend(parts, optimisers, look, steps, on_pass, manner)
+        best, passes = self._descend(parts, optimisers, look, steps, on_pass)
         return self._solution(target, best.parts[0], best, passes, memory)
 
     def _descend(
@@ -267,20 +266,18 @@ class Inverter:
         look: Callable[[float], torch.Tensor],
         steps: int,
         on_pass: Callable[[], None] | None,
-        manner: Manner,
     ) -> tuple[Best, int]:
         """The best parts on the way, and the passes. `look` gives the losses of their rows, and leaves gradients,
         of a loss that is rounded off by so much.
         """
         params, passes = self.params, 0
-        softness, patience = (params.softness, 0) if manner.annealed else (0.0, params.patience)
-        best = Best(parts, patience, params.tolerance, params.target_loss)
+        best = Best(parts, params.patience, params.tolerance, params.target_loss)
         largest = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
         for step in range(steps):
             for optimiser in optimisers:
                 optimiser.zero_grad(set_to_none=True)
             left = [falling(optimiser, step / steps) if params.decay else 1.0 for optimiser in optimisers]
-            best.look(parts, look(softness * left[0] if params.decay else 0.0))
+            best.look(parts, look(params.softness * left[0] if params.decay else 0.0))
             passes += 1
             if on_pass is not None:
                 on_pass()

@@ -24,14 +24,9 @@ class Manner:
     momentum: float
     power: float
     """Of second moments, that gradients are divided by: a half is AdaGrad's, 1 Newton's if moments were curvature."""
-    annealed: bool = True
-    """Whether steps fall along a straight line to their end, over an L1 that is rounded off meanwhile; otherwise along
-    half a cosine, until nothing improves.
-    """
 
 
-STILL = Manner(0.9, 0.5, annealed=False)
-SHARED = Manner(0.8, 0.5)  # of what frames share, which begins far from its end with a curvature that is still learnt
+STILL = Manner(0.8, 0.5)  # begins far from its end, with a curvature that is still learnt; what frames share does too
 FRAME = Manner(0.7, 0.75)  # begins near its end, with a curvature that others have shown
 
 
@@ -145,8 +140,10 @@ class SharedCurvature(torch.optim.Optimizer):
 
 
 def falling(optimiser: torch.optim.Optimizer, progress: float) -> float:
-    """Share of the largest step size that is left after a share of the steps."""
-    if isinstance(optimiser, SharedCurvature) and optimiser.manner.annealed:
+    """Share of the largest step size that is left after a share of the steps: a straight line for curvature, which
+    gains most at its end, and half a cosine for others, as is usual.
+    """
+    if isinstance(optimiser, SharedCurvature):
         return 1 - progress
     return 0.5 * (1 + math.cos(math.pi * progress))
 

@@ -63,7 +63,7 @@ def make_job(
     with FrameWriter(folder / "crops" / "crops.npy", count, 16) as writer:
         for crop in crops:
             writer.write(crop)
-    chosen = InvertParams(**{"first_steps": 6, "steps": 3, "patience": 0, **settings})
+    chosen = InvertParams(**{"first_steps": 6, "steps": 3, **settings})
     params = invert.InvertStageParams(**asdict(chosen), model_digest="", model=str(bundle))
     inputs = {"track": folder / "track", "crops": folder / "crops"}
     return Job(params, inputs, folder / "out", reporter or SilentReporter(), "cpu")

@@ -17,7 +17,7 @@ from reanimate.inversion.optimisers import Memory
 from reanimate.inversion.spaces import Space, mean, w_rms
 
 PLAIN = InvertParams(
-    init="mean", first_steps=40, steps=10, optimiser="adam", lr=0.05, warm_lr=0.02, patience=0, precision="float32"
+    init="mean", first_steps=40, steps=10, optimiser="adam", lr=0.05, warm_lr=0.02, precision="float32"
 )  # in which a loss is the same wherever it is taken
 
 
@@ -232,9 +232,8 @@ def test_patience_ends_what_no_longer_improves(generator: StyleGAN2) -> None:
     assert solver.first(target_of(generator)).passes == 5  # one to see where it stands, four without improvement
 
 
-def test_frames_take_all_passes_since_they_gain_most_at_their_end(generator: StyleGAN2) -> None:
-    solver, target = inverter(generator, warm_lr=1e-9, steps=20, patience=4), target_of(generator)
-    assert solver.next(target, solver.start(target)).passes == 20
+def test_presets_take_all_passes_since_most_is_gained_at_their_end() -> None:
+    assert all(params.patience == 0 for params in PRESETS.values())
 
 
 def test_patience_judges_each_picture_of_a_batch_alone(generator: StyleGAN2) -> None:

@@ -15,7 +15,7 @@ from reanimate.inversion.invert import Inverter, InvertParams
 from reanimate.inversion.losses import MultiScaleLoss
 from reanimate.inversion.spaces import as_maps, mean, stored_noise
 
-PLAIN = InvertParams(init="mean", optimiser="adam", lr=0.05, first_steps=60, patience=0)
+PLAIN = InvertParams(init="mean", optimiser="adam", lr=0.05, first_steps=60)
 
 
 def loud(strength: float = 0.3) -> StyleGAN2:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reanimate.inversion.optimisers import FRAME, RANK, SHARED, STILL, Memory, SharedCurvature, falling, make_optimiser
+from reanimate.inversion.optimisers import FRAME, RANK, STILL, Memory, SharedCurvature, falling, make_optimiser
 
 STEP_SIZES = (0.01, 0.03, 0.1, 0.3, 1.0)
 
@@ -39,8 +39,8 @@ def test_curvature_descends_a_turned_valley_where_adam_zigzags() -> None:
 
 def test_pictures_of_a_batch_learn_from_each_other() -> None:
     bend = valley(100)
-    alone = min(descend("curvature", bend, lr, 100, count=1) for lr in STEP_SIZES)
-    together = min(descend("curvature", bend, lr, 100, count=8) for lr in STEP_SIZES)
+    alone = min(descend("curvature", bend, lr, 50, count=1) for lr in STEP_SIZES)
+    together = min(descend("curvature", bend, lr, 50, count=8) for lr in STEP_SIZES)
     assert together < 0.5 * alone
 
 
@@ -70,16 +70,15 @@ def test_other_powers_of_the_second_moment_step_as_far_in_all() -> None:
 
 
 def test_known_curvature_is_trusted_further_than_one_that_is_learnt() -> None:
-    assert FRAME.power > SHARED.power == STILL.power
+    assert FRAME.power > STILL.power
 
 
 def test_steps_fall_to_nothing_along_the_curve_that_suits_them() -> None:
     variable = torch.zeros(1, 1)
-    line, still = (make_optimiser("curvature", variable, 1.0, Memory(), manner) for manner in (FRAME, STILL))
-    curve = make_optimiser("adam", variable, 1.0, Memory())
+    line, curve = (make_optimiser(name, variable, 1.0, Memory()) for name in ("curvature", "adam"))
     assert [falling(line, share) for share in (0.0, 0.25, 1.0)] == [1.0, 0.75, 0.0]
     assert [falling(curve, share) for share in (0.0, 0.5, 1.0)] == pytest.approx([1.0, 0.5, 0.0])
-    assert falling(curve, 0.25) == falling(still, 0.25) > 0.8
+    assert falling(curve, 0.25) > 0.8
 
 
 def test_oldest_gradients_are_forgotten() -> None:
