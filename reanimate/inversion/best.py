@@ -17,6 +17,8 @@ class Best:
         self._patience, self._tolerance, self._target_loss = patience, tolerance, target_loss
         self._waiting = torch.ones(count, dtype=torch.bool)
         """[N] False for a picture that is done, and keeps what it has."""
+        self._begun, self._lowest = False, torch.full([count], math.inf)
+        """[N] The lowest loss since the start, which a warm one's first long steps leave far below."""
         self._marked, self._since = torch.full([count], math.inf), torch.zeros(count, dtype=torch.int64)
 
     def look(self, parts: list[torch.Tensor], losses: torch.Tensor) -> None:
@@ -27,11 +29,16 @@ class Best:
             pick = better.view(-1, *[1] * (part.ndim - 1)).to(part.device)
             self.parts[i] = torch.where(pick, part.detach(), self.parts[i])
         self.loss = torch.where(better, now, self.loss)
+        if self._begun:
+            self._lowest = torch.minimum(self._lowest, now)
+        self._begun = True
 
     def goes_on(self) -> bool:
         """Take in the losses so far; False once every picture is done."""
-        improved = self.loss < self._marked * (1 - self._tolerance)
-        self._marked = torch.where(improved, self.loss, self._marked)
+        improved = (
+            self._lowest < self._marked * (1 - self._tolerance)
+        ) | self._lowest.isinf()  # nothing to judge by yet
+        self._marked = torch.where(improved, self._lowest, self._marked)
         self._since = torch.where(improved, 0, self._since + 1)
         if self._patience:
             self._waiting &= self._since < self._patience

@@ -122,7 +122,7 @@ class SharedCurvature(torch.optim.Optimizer):
     def __init__(self, params: list[torch.Tensor], lr: float, memory: Memory, manner: Manner = STILL) -> None:
         super().__init__(params, {"lr": lr})
         self.memory, self._steps = memory, 0
-        self.manner, self._average = manner, torch.zeros_like(params[0]).flatten(1)
+        self._manner, self._average = manner, torch.zeros_like(params[0]).flatten(1)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -133,7 +133,7 @@ class SharedCurvature(torch.optim.Optimizer):
         self.memory.add(gradient)
         afresh = self._steps < _EARLY or self._steps % LEARN_EVERY == 0
         self._steps += 1
-        momentum, power = self.manner.momentum, self.manner.power
+        momentum, power = self._manner.momentum, self._manner.power
         self._average.lerp_(gradient, 1 - momentum)
         step = self.memory.shaped(self._average / (1 - momentum**self._steps), power, afresh=afresh)
         variable.sub_(step.view_as(variable), alpha=self.param_groups[0]["lr"])

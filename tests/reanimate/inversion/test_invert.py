@@ -229,7 +229,7 @@ def test_frame_that_is_good_enough_is_left_alone(generator: StyleGAN2) -> None:
 
 def test_patience_ends_what_no_longer_improves(generator: StyleGAN2) -> None:
     solver = inverter(generator, lr=1e-9, first_steps=50, patience=4)
-    assert solver.first(target_of(generator)).passes == 5  # one to see where it stands, four without improvement
+    assert solver.first(target_of(generator)).passes == 6  # the start, a step to judge by, and four without improvement
 
 
 def test_presets_take_all_passes_since_most_is_gained_at_their_end() -> None:
@@ -289,9 +289,8 @@ def test_softness_falls_with_the_step_size_and_the_end_is_exact(
             softnesses.append(softness)
             return super().__call__(pictures, prepared, softness)
 
-    params = replace(PLAIN, steps=10, decay=decay, softness=0.2)
-    solver, target = Inverter(generator, None, Watched(), params), target_of(generator)
-    solver.next(target, solver.start(target))
+    params = replace(PLAIN, first_steps=10, decay=decay, softness=0.2)
+    Inverter(generator, None, Watched(), params).first(target_of(generator))
     assert softnesses[0] == first and softnesses[-1] == 0.0
     assert softnesses == sorted(softnesses, reverse=True)
 
