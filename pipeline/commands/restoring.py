@@ -81,7 +81,8 @@ def open_tool(task: Task, name: PriorName, **flags: Any) -> Tool:
 def restoring(params: InvertParams, preset: Preset, task: Task) -> InvertParams:
     """Parameters for pictures of which only a part is known; an optimiser or step size that was asked for stays.
 
-    The paper's are those of its released code: plain gradient descent for holes, Adam for the rest.
+    The paper's are those of its released code: plain gradient descent for holes, Adam for the rest. L1 is not rounded
+    off: whole pictures would come nearer, but what is not known of them would go further off (docs/restoration.md).
     """
     from reanimate.inversion.invert import PRESETS
 
@@ -90,4 +91,4 @@ def restoring(params: InvertParams, preset: Preset, task: Task) -> InvertParams:
         return params
     if preset == "paper":
         return replace(params, optimiser="sgd", lr=1e-2) if task == "inpaint" else params
-    return replace(params, optimiser="adam", lr=RESTORING_LR)
+    return replace(params, optimiser="adam", lr=RESTORING_LR, softness=0.0)

@@ -118,6 +118,7 @@ def test_less_is_known_so_steps_are_smaller_unless_asked_for() -> None:
     fast, paper = PRESETS["fast"], PRESETS["paper"]
     for task in ("inpaint", "upscale"):
         assert (restoring(fast, "fast", task).optimiser, restoring(fast, "fast", task).lr) == ("adam", 0.05)
+        assert restoring(fast, "fast", task).softness == 0
     assert restoring(fast, "fast", "reconstruct") == fast
     asked = replace(fast, lr=0.3)
     assert restoring(asked, "fast", "inpaint") == asked
