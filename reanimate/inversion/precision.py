@@ -66,8 +66,10 @@ def lowered(network: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether a device has units for products of bfloat16 matrices: CPUs with AMX, and GPUs since Ampere."""
+    """Whether a device multiplies bfloat16 faster: CPUs with AMX or AVX512_BF16, and GPUs since Ampere."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    # instructions for vectors alone (avx512_bf16) were not measured
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    if device.type != "cpu":
+        return False
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name, False) for name in ("amx_bf16", "avx512_bf16"))

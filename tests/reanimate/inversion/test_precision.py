@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -82,8 +83,8 @@ def test_bfloat16_fits_nearly_as_well() -> None:
 
 def test_auto_is_bfloat16_where_a_device_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
     generator, loss = tiny_generator(), MultiScaleLoss()
-    for found in (True, False):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: {"amx_bf16": found})
+    for name, found in product(("amx_bf16", "avx512_bf16"), (True, False)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda name=name, found=found: {name: found})
         assert multiplies_bfloat16(torch.device("cpu")) is found
         assert (working(generator, loss, "auto")[0] is generator) is not found
         assert working(generator, loss, "float32") == (generator, loss)
