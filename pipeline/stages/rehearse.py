@@ -65,7 +65,9 @@ def run(job: Job) -> None:
     frame = canonical_frame(latents, attributes(track))
     bundle = load_bundle(params.model, job.device)
     space: Any = "w+" if bundle.generator.has_w else "z"
-    loss = make_loss(params.loss, params.norm, device=job.device, own=bundle.features)
+    # where a texture cannot be learnt, as of hair, features would have a grid drawn that looks as busy to them
+    own = bundle.features.on_faces() if bundle.features is not None else None
+    loss = make_loss(params.loss, params.norm, device=job.device, own=own)
     inverter = Inverter(bundle.generator, bundle.encoder, loss, InvertParams(space=space, precision="float32"))
     picture, points = _around(job, track, frame, bundle.generator.resolution)
 
@@ -102,4 +104,4 @@ def _around(job: Job, track: FaceTrack, frame: int, resolution: int) -> tuple[UI
     return wide, in_crop(track.landmarks[frame], quad, resolution)
 
 
-STAGE = Stage("rehearse", 29, ("clip", "track", "latents"), RehearseStageParams, run)
+STAGE = Stage("rehearse", 31, ("clip", "track", "latents"), RehearseStageParams, run)

@@ -6,6 +6,7 @@ The weights of FaceFeatures are this project's own and part of a bundle; none of
 from __future__ import annotations
 
 import contextlib
+import copy
 import sys
 import zipfile
 import zlib
@@ -134,6 +135,7 @@ class FaceFeatures(nn.Module):
     def __init__(self, config: FaceFeaturesConfig) -> None:
         super().__init__()
         self.config = config
+        self._faces_only = False
         self._windows: dict[tuple[int, bool], Frozen[torch.Tensor]] = {}
         self.register_buffer("window", torch.ones(1, 1, WINDOW_SIDE, WINDOW_SIDE))
         for i, (before, after) in enumerate(pairwise((3, *config.widths))):
@@ -156,13 +158,24 @@ class FaceFeatures(nn.Module):
             maps.append(self.get_submodule(f"tap{i}")(x).float())
         return maps
 
+    def on_faces(self) -> FaceFeatures:
+        """The same network, whose maps hold nothing where the window is lowest: around a face."""
+        other = copy.copy(self)
+        other._faces_only, other._windows = True, {}
+        return other
+
     def window_at(self, side: int, *, root: bool = False) -> torch.Tensor:
-        """[1, 1, side, side] with mean 1, or its square root."""
+        """[1, 1, side, side] with mean 1, for pixels, or its square root, for maps."""
 
         def compute() -> torch.Tensor:
             window = functional.interpolate(self.window, size=(side, side), mode="area")
             window = window / window.mean()
-            return window.sqrt() if root else window
+            if not root:
+                return window
+            low, high = window.aminmax()
+            if self._faces_only and low < high:
+                window = (window - low) * high / (high - low)
+            return window.sqrt()
 
         return self._windows.setdefault((side, root), Frozen()).of([self.window], compute)
 

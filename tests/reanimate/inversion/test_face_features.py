@@ -64,6 +64,24 @@ def test_outside_the_window_nothing_counts(network: FaceFeatures) -> None:
     assert float(loss(edge, prepared)) < 0.02 * float(loss(middle, prepared))
 
 
+def test_on_faces_maps_hold_nothing_around_them_and_pixels_weigh_as_before(network: FaceFeatures) -> None:
+    network.window.fill_(0.5)
+    third = WINDOW_SIDE // 3
+    network.window[:, :, third:-third, third:-third] = 2
+    faces, pictures = network.on_faces(), torch.rand(1, 3, 128, 128)
+    for whole, part in zip(network(pictures), faces(pictures), strict=True):
+        side = whole.shape[-1]
+        edge, face = slice(0, side // 4), network.window_at(side)[0, 0] == network.window_at(side).max()
+        assert whole[..., edge, :].abs().max() > 0 and part[..., edge, :].abs().max() == 0
+        assert torch.allclose(part[..., face], whole[..., face])
+    assert torch.equal(faces.window_at(64), network.window_at(64))
+
+
+def test_even_window_sees_faces_everywhere(network: FaceFeatures) -> None:
+    pictures = torch.rand(1, 3, 32, 32)
+    assert face_distance(network(pictures), network.on_faces()(pictures)) == 0
+
+
 def test_even_window_leaves_pixels_as_they_are() -> None:
     loss, target, shown = MultiScaleLoss(), torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
     even = torch.ones(1, 1, 32, 32)
