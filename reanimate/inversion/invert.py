@@ -1,7 +1,7 @@
 """Codes by optimisation: the picture that a generator makes of a code is brought close to a target.
 
 Source: Gabbay & Hoshen 2019, Eq. 1. Differs, outside the `paper` preset, in the start (the encoder's guess, or the
-frame before), in the optimiser, in the falling step size and in stopping when nothing improves.
+frame before), in the optimiser, in the falling step size and in an L1 that is rounded off while steps are long.
 """
 
 from __future__ import annotations
