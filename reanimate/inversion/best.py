@@ -35,9 +35,8 @@ class Best:
 
     def goes_on(self) -> bool:
         """Take in the losses so far; False once every picture is done."""
-        improved = (
-            self._lowest < self._marked * (1 - self._tolerance)
-        ) | self._lowest.isinf()  # nothing to judge by yet
+        unknown = self._lowest.isinf()  # nothing to judge by yet
+        improved = unknown | (self._lowest < self._marked * (1 - self._tolerance))
         self._marked = torch.where(improved, self._lowest, self._marked)
         self._since = torch.where(improved, 0, self._since + 1)
         if self._patience:
